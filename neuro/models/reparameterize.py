@@ -1,0 +1,139 @@
+"""Convolutions that train in several pieces and run as one.
+
+Each class holds the pieces as they train and gives `merged()`, the single `nn.Conv2d` they equal at inference.
+Merging is what makes Meta-SpikeFormer spike-driven: the tensors between the pieces are not spikes, so before
+merging the inner convolutions need multiplications; after merging the one dense convolution sees only spikes,
+at the price of more operations.
+
+All inputs here are `[N, C, H, W]`; merges are computed in double precision.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class _Affine(NamedTuple):
+    """y = gain * x + shift, per channel, in double precision."""
+
+    gain: Tensor
+    shift: Tensor
+
+
+def _batchnorm_affine(bn: nn.BatchNorm2d) -> _Affine:
+    """The affine map that `bn` is at inference, from its running statistics."""
+    if bn.running_var is None or bn.running_mean is None:
+        raise TypeError("a BatchNorm without running statistics cannot be merged")
+    gain = bn.weight.double() / (bn.running_var.double() + bn.eps).sqrt()
+    return _Affine(gain, bn.bias.double() - bn.running_mean.double() * gain)
+
+
+def _conv_with(weight: Tensor, bias: Tensor, like: nn.Conv2d, padding: tuple[int, int]) -> nn.Conv2d:
+    """A dense convolution with the given double-precision weight and bias, in the dtype of `like`."""
+    conv = nn.Conv2d(
+        weight.shape[1],
+        weight.shape[0],
+        (weight.shape[2], weight.shape[3]),
+        stride=(like.stride[0], like.stride[1]),
+        padding=padding,
+        device=like.weight.device,
+        dtype=like.weight.dtype,
+    )
+    with torch.no_grad():
+        conv.weight.copy_(weight)
+        conv.bias.copy_(bias)  # type: ignore[union-attr]
+    return conv
+
+
+class ConvBN(nn.Module):
+    """Convolution and BatchNorm; `merged()` folds the BatchNorm into the convolution."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+    @torch.no_grad()
+    def merged(self) -> nn.Conv2d:
+        """Return the one convolution this equals at inference."""
+        gain, shift = _batchnorm_affine(self.bn)
+        bias = self.conv.bias.double() if self.conv.bias is not None else 0.0
+        weight = self.conv.weight.double() * gain.view(-1, 1, 1, 1)
+        padding = (self.conv.kernel_size[0] // 2, self.conv.kernel_size[1] // 2)
+        return _conv_with(weight, bias * gain + shift, self.conv, padding)
+
+
+class SeparableConvBN(nn.Module):
+    """Depthwise convolution, 1x1 convolution, BatchNorm; `merged()` is one dense convolution."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 7) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(
+            in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False
+        )
+        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.pointwise(self.depthwise(x)))
+
+    @torch.no_grad()
+    def merged(self) -> nn.Conv2d:
+        """Return the one dense convolution this equals at inference."""
+        gain, shift = _batchnorm_affine(self.bn)
+        weight = self.pointwise.weight.double() * self.depthwise.weight.double().transpose(0, 1)
+        kernel_h, kernel_w = self.depthwise.kernel_size
+        padding = (kernel_h // 2, kernel_w // 2)
+        return _conv_with(weight * gain.view(-1, 1, 1, 1), shift, self.depthwise, padding)
+
+
+class RepConvBN(nn.Module):
+    """RepConv and the BatchNorm behind it: 1x1, BN, pad, depthwise 3x3, 1x1, BN, BN.
+
+    The border is padded with what the first BatchNorm makes of a zero, so the pieces equal one zero-padded
+    dense 3x3 convolution exactly, at the border too.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.expand = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn_expand = nn.BatchNorm2d(channels)
+        self.depthwise = nn.Conv2d(channels, channels, 3, groups=channels, bias=False)
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn_pointwise = nn.BatchNorm2d(channels)
+        self.bn = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._pad_with_batchnorm_of_zero(self.bn_expand(self.expand(x)))
+        return self.bn(self.bn_pointwise(self.pointwise(self.depthwise(x))))
+
+    def _pad_with_batchnorm_of_zero(self, x: Tensor) -> Tensor:
+        bn = self.bn_expand
+        assert bn.running_mean is not None
+        assert bn.running_var is not None
+        # No gradient flows to the border value, as in the published code.
+        border = bn.bias - bn.running_mean * bn.weight / (bn.running_var + bn.eps).sqrt()
+        border = border.detach().to(x.dtype).view(1, -1, 1, 1)
+        return F.pad(x - border, (1, 1, 1, 1)) + border
+
+    @torch.no_grad()
+    def merged(self) -> nn.Conv2d:
+        """Return the one dense 3x3 convolution this equals at inference."""
+        first, middle, last = map(_batchnorm_affine, (self.bn_expand, self.bn_pointwise, self.bn))
+        expand = self.expand.weight.double()[:, :, 0, 0]  # [mid, in]
+        pointwise = self.pointwise.weight.double()[:, :, 0, 0]  # [out, mid]
+        depthwise = self.depthwise.weight.double()[:, 0]  # [mid, 3, 3]
+        weight = torch.einsum("om,mhw,m,mi->oihw", pointwise, depthwise, first.gain, expand)
+        bias = pointwise @ (depthwise.sum((1, 2)) * first.shift)
+        gain = middle.gain * last.gain
+        bias = gain * bias + last.gain * middle.shift + last.shift
+        return _conv_with(weight * gain.view(-1, 1, 1, 1), bias, self.depthwise, (1, 1))

@@ -1,0 +1,241 @@
+"""Neuron modules: thin shells around the step equations of `functional`, with explicit, resettable state.
+
+Step modes follow SpikingJelly, so that modules of both libraries can be mixed:
+
+- `"m"` (multi-step, the default): input `[T, ...]`, output `[T, ...]`. A forward pass starts from the resting
+  state (or from `v` when given) and leaves the last potential in `.v` for inspection, so two passes in a row
+  give the same result.
+- `"s"` (single-step): input and output `[...]`, one timestep. The state `.v` is carried to the next call until
+  `reset()`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hardware_models.errors import InputError
+from neuro.neurons.functional import FireReset, if_step, integer_lif_step, lif_step, unroll_integer_spikes
+from neuro.neurons.surrogate import Surrogate, surrogate
+
+
+class SpikingNeuron(nn.Module):
+    """Base of the neurons: step modes and state; a subclass gives `step(x, v) -> (s, v)`."""
+
+    v: Tensor | None
+
+    def __init__(self, step_mode: str = "m") -> None:
+        super().__init__()
+        self.step_mode = step_mode
+        self.v = None
+
+    @property
+    def step_mode(self) -> str:
+        """`"m"` for `[T, ...]` input, `"s"` for one timestep a call."""
+        return self._step_mode
+
+    @step_mode.setter
+    def step_mode(self, mode: str) -> None:
+        if mode not in ("s", "m"):
+            raise InputError(f"step_mode was {mode!r}; give 's' (one timestep a call) or 'm' (input [T, ...]).")
+        self._step_mode = mode
+
+    @property
+    def resting_potential(self) -> float:
+        """The potential of a neuron that has not been charged yet."""
+        return 0.0
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spikes and the new potential of one timestep."""
+        raise TypeError(f"{type(self).__name__} must define step(x, v)")
+
+    def forward(self, x: Tensor, v: Tensor | None = None) -> Tensor:
+        """Return the spikes for `x`; see the module docstring for shapes and state."""
+        if self.step_mode == "s":
+            state = v if v is not None else self.v
+            s, self.v = self.step(x, self._initial(x) if state is None else state)
+            return s
+        if x.shape[0] == 0:
+            raise InputError(f"a neuron in multi-step mode was given {tuple(x.shape)}; T must be at least 1.")
+        v = self._initial(x[0]) if v is None else v
+        spikes = []
+        for x_t in x.unbind(0):
+            s, v = self.step(x_t, v)
+            spikes.append(s)
+        self.v = v.detach()
+        return torch.stack(spikes)
+
+    def reset(self) -> None:
+        """Forget the state; the next pass starts from the resting potential."""
+        self.v = None
+
+    def _initial(self, like: Tensor) -> Tensor:
+        return torch.full_like(like, self.resting_potential)
+
+
+class IF(SpikingNeuron):
+    """Integrate-and-fire neuron, h = v + x (`functional.if_step`).
+
+    Args:
+        v_threshold: firing threshold.
+        v_reset: hard reset potential, or None for soft reset.
+        surrogate: name or `Surrogate`.
+        detach_reset: keep the reset out of the gradient.
+        step_mode: `"m"` or `"s"`.
+    """
+
+    def __init__(
+        self,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        surrogate: str | Surrogate = "sigmoid",
+        detach_reset: bool = True,
+        step_mode: str = "m",
+    ) -> None:
+        super().__init__(step_mode)
+        self.v_threshold = v_threshold
+        self.v_reset = v_reset
+        self.surrogate = _as_surrogate(surrogate)
+        self.detach_reset = detach_reset
+
+    @property
+    def resting_potential(self) -> float:
+        return self.v_reset or 0.0
+
+    @property
+    def fire_reset(self) -> FireReset:
+        """The firing and reset parameters as `functional` takes them."""
+        return FireReset(self.v_threshold, self.v_reset, self.surrogate, self.detach_reset)
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return if_step(x, v, self.fire_reset)
+
+    def extra_repr(self) -> str:
+        return (
+            f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate.name}, "
+            f"detach_reset={self.detach_reset}, step_mode={self.step_mode!r}"
+        )
+
+
+class LIF(IF):
+    """Leaky integrate-and-fire neuron (`functional.lif_step`).
+
+    Args:
+        tau: membrane time constant in timesteps, >= 1.
+        decay_input: divide the input current by tau too (Meta-SpikeFormer does).
+    """
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        decay_input: bool = True,
+        surrogate: str | Surrogate = "sigmoid",
+        detach_reset: bool = True,
+        step_mode: str = "m",
+    ) -> None:
+        super().__init__(v_threshold, v_reset, surrogate, detach_reset, step_mode)
+        self.tau = _checked_tau(tau)
+        self.decay_input = decay_input
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return lif_step(x, v, self.fire_reset, self.tau, self.decay_input)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau}, decay_input={self.decay_input}, {super().extra_repr()}"
+
+
+class PLIF(IF):
+    """Parametric LIF: 1/tau = sigmoid(w) is learned, one w per layer (Fang et al., ICCV 2021).
+
+    Args:
+        tau: initial time constant in timesteps, > 1.
+    """
+
+    def __init__(
+        self,
+        tau: float = 2.0,
+        v_threshold: float = 1.0,
+        v_reset: float | None = 0.0,
+        decay_input: bool = True,
+        surrogate: str | Surrogate = "sigmoid",
+        detach_reset: bool = True,
+        step_mode: str = "m",
+    ) -> None:
+        super().__init__(v_threshold, v_reset, surrogate, detach_reset, step_mode)
+        if not tau > 1:
+            raise InputError(f"PLIF was given tau={tau}; give an initial tau above 1, since 1/tau = sigmoid(w) < 1.")
+        self.w = nn.Parameter(torch.tensor(-math.log(tau - 1)))
+        self.decay_input = decay_input
+
+    @property
+    def tau(self) -> Tensor:
+        """The present time constant in timesteps, 1 / sigmoid(w)."""
+        return 1 / self.w.sigmoid()
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        return lif_step(x, v, self.fire_reset, self.tau.to(x.dtype), self.decay_input)
+
+    def extra_repr(self) -> str:
+        return f"tau={self.tau.item():.4g} (learned), decay_input={self.decay_input}, {super().extra_repr()}"
+
+
+class IntegerLIF(SpikingNeuron):
+    """Integer LIF neuron: spike counts 0..levels in a timestep (`functional.integer_lif_step`).
+
+    Args:
+        levels: the largest count, D in the V3 paper.
+        tau: leak in timesteps; with T = 1 it has no effect (V3 trains with T = 1).
+        normalize: emit s / levels, as V3 does to keep activations in [0, 1]; the factor folds into the weights.
+    """
+
+    def __init__(
+        self,
+        levels: int = 4,
+        tau: float = 4 / 3,
+        normalize: bool = True,
+        detach_reset: bool = True,
+        step_mode: str = "m",
+    ) -> None:
+        super().__init__(step_mode)
+        if levels < 1:
+            raise InputError(f"IntegerLIF was given levels={levels}; give a whole number of at least 1.")
+        self.levels = levels
+        self.tau = _checked_tau(tau)
+        self.normalize = normalize
+        self.detach_reset = detach_reset
+
+    def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        s, v = integer_lif_step(x, v, self.levels, self.tau, self.detach_reset)
+        return (s / self.levels if self.normalize else s), v
+
+    def unroll(self, s: Tensor) -> Tensor:
+        """Unroll this neuron's output `[...]` into binary sub-steps `[levels, ...]`.
+
+        Their sum is the output (times `levels` where it is normalised).
+        """
+        counts = (s * self.levels).round() if self.normalize else s
+        return unroll_integer_spikes(counts, self.levels)
+
+    def extra_repr(self) -> str:
+        return f"levels={self.levels}, tau={self.tau:.4g}, normalize={self.normalize}, step_mode={self.step_mode!r}"
+
+
+def reset(module: nn.Module) -> None:
+    """Reset every neuron inside `module`, ours and any other library's that has a `reset()` method."""
+    for m in module.modules():
+        if m is not module and callable(getattr(m, "reset", None)):
+            m.reset()
+
+
+def _as_surrogate(given: str | Surrogate) -> Surrogate:
+    return surrogate(given) if isinstance(given, str) else given
+
+
+def _checked_tau(tau: float) -> float:
+    if not tau >= 1:
+        raise InputError(f"tau was {tau}; give a time constant of at least 1 timestep.")
+    return tau
