@@ -238,7 +238,8 @@ class SpikeformerV2(nn.Module):
         self.timesteps = timesteps
         c1, c2, c3, c4 = config.widths
         stem_stride, stride1, stride2, stride3 = config.strides
-        drop = torch.linspace(0, config.drop_path, sum(config.depths)).tolist()
+        last = max(sum(config.depths) - 1, 1)
+        drop = [config.drop_path * i / last for i in range(sum(config.depths))]
 
         def conv_blocks(dim: int, count: int) -> nn.Sequential:
             return nn.Sequential(*[ConvBlock(dim, config.separable_kernel, make_neuron) for _ in range(count)])

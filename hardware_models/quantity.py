@@ -1,0 +1,89 @@
+"""A physical figure that says where it comes from: value, unit, band, conditions, source, evidence grade."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from hardware_models.errors import InputError
+
+Grade = Literal["silicon", "simulated", "vendor", "derived", "assumed"]
+"""How a figure is known, from best to worst: measured on a chip, simulated, a vendor's word, computed from
+other figures, taken for granted."""
+
+_PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_BASE_UNITS = ("J", "s", "W", "Hz", "V", "bit", "B", "m", "m2", "1")
+
+
+def unit_factor(unit: str) -> tuple[float, str]:
+    """Split a unit such as `pJ` into its factor and base unit, `(1e-12, "J")`.
+
+    Raises:
+        InputError: an unknown unit.
+    """
+    for base in _BASE_UNITS:
+        prefix = unit.removesuffix(base)
+        if unit.endswith(base) and prefix in _PREFIXES:
+            # An area's prefix is squared: 1 mm2 is 1e-6 m2.
+            return _PREFIXES[prefix] ** (2 if base == "m2" else 1), base
+    raise InputError(
+        f"unit {unit!r} is unknown; give one of {', '.join(_BASE_UNITS)} with an SI prefix "
+        f"({', '.join(p for p in _PREFIXES if p)}), for example pJ."
+    )
+
+
+class Quantity(BaseModel):
+    """A figure with its unit, uncertainty band and provenance.
+
+    Attributes:
+        value: the figure, in `unit`.
+        unit: an SI unit with an optional prefix, for example `pJ`.
+        low: lower end of the band, in `unit`; None where no band is known.
+        high: upper end of the band.
+        conditions: what the figure holds for (node, voltage, word width).
+        source: paper, table or data sheet.
+        grade: how it is known.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    conditions: str = ""
+    source: str
+    grade: Grade
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Quantity:
+        unit_factor(self.unit)
+        if not math.isfinite(self.value):
+            raise ValueError(f"value {self.value} is not finite; give a number")
+        low, high = self.band
+        if not low <= self.value <= high:
+            raise ValueError(f"value {self.value} lies outside its band {low}..{high}; mend one of them")
+        return self
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """The (low, high) ends in `unit`; the value itself where no band is known."""
+        low = self.value if self.low is None else self.low
+        return low, self.value if self.high is None else self.high
+
+    @property
+    def si(self) -> float:
+        """The value in the base unit (joules for `pJ`)."""
+        return self.value * unit_factor(self.unit)[0]
+
+    @property
+    def si_band(self) -> tuple[float, float]:
+        """The (low, high) ends in the base unit."""
+        factor = unit_factor(self.unit)[0]
+        return self.band[0] * factor, self.band[1] * factor
+
+    def __str__(self) -> str:
+        band = "" if self.band[0] == self.band[1] else f" ({self.band[0]:g}..{self.band[1]:g})"
+        return f"{self.value:g}{band} {self.unit} [{self.grade}: {self.source}]"

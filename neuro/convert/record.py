@@ -1,0 +1,102 @@
+"""What a conversion found, as the plain documents of a run directory.
+
+    spec.yaml            what was asked for (`neuro.convert.spec.RunSpec`)
+    weights.safetensors  the spiking variant as trained
+    workload.json        its inference form (merged), measured; arrays beside it in workload.npz
+    workload-as-trained.json, workload-float.json   the variant before merging, and the float parent
+    conversion.json      this file's `ConversionRecord`: the summary rows, and how training went
+    estimate.json        energy by layer of each row, under one convention
+    report.html          all of it, to read
+    environment.json     versions, seed, command, machine
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = "neuro.conversion/1"
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class SummaryRow(_Document):
+    """One line of the summary table: what one form of the network does in one inference.
+
+    Attributes:
+        key: `float`, `spiking`, `spiking-merged` or `quantized`.
+        name: for people, for example `Spiking variant, merged`.
+        accuracy: share of the test split that is right; None when it was not measured.
+        parameters: number of parameters.
+        timesteps: T.
+        bits: width of weights and activations in the energy figure.
+        firing_rate: spikes per neuron per timestep; None without neurons.
+        sops: synaptic operations, spikes times fan-out.
+        macs: multiply-accumulates.
+        acs: accumulates.
+        energy_j: energy in joules under the run's convention, with its band.
+        note: what a careful reader has to know of this row.
+    """
+
+    key: Literal["float", "spiking", "spiking-merged", "quantized"]
+    name: str
+    accuracy: float | None
+    parameters: int
+    timesteps: int
+    bits: int
+    firing_rate: float | None
+    sops: float
+    macs: float
+    acs: float
+    energy_j: float
+    energy_low_j: float
+    energy_high_j: float
+    note: str = ""
+
+
+class EpochRecord(_Document):
+    """One epoch of training: mean loss, test accuracy where it was measured, learning rate, seconds."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    test_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+class ConversionRecord(_Document):
+    """What became of the network.
+
+    Attributes:
+        model: architecture and variant.
+        convention: the convention of the energy figures.
+        dataset: name of the data set; `dataset_source` says where it came from and how it was prepared.
+        test_samples: size of the held-out split that the accuracies are shares of.
+        profiled_samples: samples that were run while measuring.
+        rows: the summary table.
+        training: epochs of the `float` parent and of the `spiking` variant.
+        merge_error: largest difference of a logit between the as-trained and the merged form, relative to the
+            largest logit.
+        notes: anything else, one sentence each.
+    """
+
+    schema_version: Literal["neuro.conversion/1"] = Field(default=SCHEMA, alias="schema")
+    model: str
+    variant: str
+    timesteps: int
+    neuron: str
+    surrogate: str
+    attention: str
+    convention: str
+    dataset: str
+    dataset_source: str
+    test_samples: int
+    profiled_samples: int
+    rows: list[SummaryRow]
+    training: dict[str, list[EpochRecord]] = Field(default_factory=dict)
+    merge_error: float
+    notes: list[str] = Field(default_factory=list)
