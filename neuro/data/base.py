@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:  # describing the data sets (`neuro data`) must not wait for torch
+    from torch import Tensor
 
 
 class Split(Protocol):
@@ -21,14 +22,19 @@ class Split(Protocol):
         """Return the number of samples."""
         ...
 
-    def batches(self, batch_size: int, timesteps: int, shuffle_seed: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images [T, B, C, H, W] float32, labels [B] int64)`; the last batch may be smaller.
 
         Args:
             batch_size: samples in a batch, B.
             timesteps: T; a static image is expanded along time.
-            shuffle_seed: order of the samples; None keeps the stored order. The same seed gives the same
-                order and the same augmentation on every machine.
+            shuffle_seed: order of the samples; None keeps the stored order, without augmentation. The same
+                seed gives the same order and the same augmentation on every machine and for every batch size.
+
+        Raises:
+            InputError: `batch_size` or `timesteps` below 1, at the call; an unreadable sample, when met.
         """
         ...
 
@@ -39,12 +45,13 @@ class Dataset:
 
     Attributes:
         name: as given on the command line, for example `digits`.
-        source: where it came from, with its licence, for the run's record.
+        source: where it came from, with its licence and its split, for the run's record.
         classes: names of the classes; empty when the images carry no labels.
         in_channels: channels of an image.
-        image_size: side of the square images.
-        train: samples to train on; None for unlabelled images.
+        image_size: side of the square images, in pixels.
+        train: samples to train on; None for unlabelled images, and for a folder that holds only a test part.
         test: held-out samples (for unlabelled images, all of them, with labels -1).
+        preprocessing: what was done to the pixels, normalisation and augmentation included, for the record.
     """
 
     name: str
@@ -54,3 +61,4 @@ class Dataset:
     image_size: int
     train: Split | None
     test: Split
+    preprocessing: str = ""

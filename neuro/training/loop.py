@@ -1,0 +1,213 @@
+"""The one training loop: surrogate gradients for spiking networks, plain gradients for their float parents."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from hardware_models.errors import InputError, RunError
+from neuro.convert.record import EpochRecord
+from neuro.data.base import Dataset, Split
+from neuro.training.checkpoint import load_checkpoint, save_checkpoint
+from neuro.training.evaluate import accuracy
+from neuro.training.losses import cross_entropy, tet
+from neuro.training.schedule import warmup_cosine
+from neuro.training.settings import TrainingSettings
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    settings: TrainingSettings | None = None,
+    *,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    checkpoint: Path | None = None,
+    resume: bool = False,
+    progress: str | None = "training",
+) -> list[EpochRecord]:
+    """Train `model` in place on `dataset.train` and evaluate it on `dataset.test`.
+
+    The model takes time-first batches `[T, B, C, H, W]` with T = `model.timesteps` (1 where it has none) and
+    returns `[B, K]`; one with `forward_steps`, returning `[T, B, K]`, can be trained with TET. The same seed
+    gives the same losses on the same machine, also when a training is interrupted and resumed.
+
+    Args:
+        model: the network; left on `device`, in evaluation mode.
+        dataset: labelled data.
+        settings: epochs, rates and the like.
+        seed: of the sample order, augmentation and stochastic depth.
+        device: where to train.
+        checkpoint: file that is written after every epoch; None keeps none.
+        resume: continue from `checkpoint` if it is there.
+        progress: label of the progress bar; None shows none.
+
+    Returns:
+        One record an epoch.
+
+    Raises:
+        InputError: unlabelled data, or a checkpoint of other settings.
+        RunError: the loss became NaN or infinite; the checkpoint of the last good epoch is kept.
+    """
+    settings = settings or TrainingSettings()
+    if dataset.train is None:
+        raise InputError(f"data set {dataset.name!r} has no labels to train on; use --epochs 0 to only measure.")
+    torch.manual_seed(seed)
+    model.to(device)
+    run = _Training(model, dataset.train, settings, torch.device(device), seed)
+    if resume and checkpoint is not None and checkpoint.exists():
+        run.restore(checkpoint)
+    epochs = range(len(run.history), settings.epochs)
+    bar = tqdm(epochs, desc=progress, unit="epoch", disable=None if progress else True, initial=len(run.history), total=settings.epochs)
+    for epoch in bar:
+        record = run.epoch(epoch, lambda loss: bar.set_postfix_str(f"loss {loss:.3f}"))
+        last = epoch == settings.epochs - 1
+        if last or (epoch + 1) % settings.evaluate_every == 0:
+            record.test_accuracy = accuracy(model, dataset.test, run.timesteps, run.device)
+        run.history.append(record)
+        if checkpoint is not None:
+            run.save(checkpoint)
+    model.eval()
+    return run.history
+
+
+@dataclass
+class _Training:
+    """The state of a training between epochs."""
+
+    model: nn.Module
+    split: Split
+    settings: TrainingSettings
+    device: torch.device
+    seed: int
+    history: list[EpochRecord] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.timesteps = int(getattr(self.model, "timesteps", 1))
+        self.steps_per_epoch = math.ceil(len(self.split) / self.settings.batch_size)
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.settings.weight_decay))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+        self.loss = _loss(self.model, self.settings)
+
+    def epoch(self, epoch: int, report: Callable[[float], Any]) -> EpochRecord:
+        """Train one epoch and return its record."""
+        started = time.perf_counter()
+        self.model.train()
+        total, right, seen, rate = 0.0, 0, 0, 0.0
+        batches = self.split.batches(self.settings.batch_size, self.timesteps, shuffle_seed=self.seed * 100_003 + epoch)
+        for index, (images, labels) in enumerate(batches):
+            rate = self._set_learning_rate(epoch * self.steps_per_epoch + index)
+            labels = labels.to(self.device)
+            loss, correct = self._step(images.to(self.device), labels)
+            if not math.isfinite(loss):
+                raise RunError(
+                    f"the loss became {loss} in epoch {epoch + 1}, step {index + 1}; the last whole epoch is kept: lower "
+                    "training.learning_rate or training.clip_norm and start again."
+                )
+            total, right, seen = total + loss * len(labels), right + correct, seen + len(labels)
+            report(loss)
+        return EpochRecord(
+            epoch=epoch + 1,
+            loss=total / seen,
+            train_accuracy=right / seen,
+            test_accuracy=None,
+            learning_rate=rate,
+            seconds=time.perf_counter() - started,
+        )
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
+        dtype = _DTYPES.get(self.settings.precision)
+        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+            logits = self._logits(images).float()
+            loss = self.loss(logits, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        if self.settings.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss.item(), int((logits.detach().mean(0).argmax(-1) == labels).sum())
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits of every timestep, `[T, B, K]`; `[1, B, K]` of a model that only gives their mean."""
+        steps = getattr(self.model, "forward_steps", None)
+        return steps(images) if steps is not None else self.model(images).unsqueeze(0)
+
+    def _set_learning_rate(self, step: int) -> float:
+        s = self.settings
+        warmup = round(s.warmup_epochs * self.steps_per_epoch)
+        rate = warmup_cosine(step, s.epochs * self.steps_per_epoch, warmup, s.learning_rate, s.min_learning_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next epoch depends on."""
+        state = {
+            "settings": self._identity(),
+            "history": [record.model_dump() for record in self.history],
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        save_checkpoint(path, state)
+
+    def restore(self, path: Path) -> None:
+        """Continue where `path` was saved."""
+        state = load_checkpoint(path)
+        if state["settings"] != self._identity():
+            changed = sorted(k for k, v in self._identity().items() if state["settings"].get(k) != v)
+            raise InputError(
+                f"{path} was trained with other settings ({', '.join(changed)}); resume with the same ones or choose "
+                "another --out."
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+        except RuntimeError as error:
+            raise InputError(f"{path} belongs to another network; resume with the same model settings.") from error
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self.history = [EpochRecord.model_validate(record) for record in state["history"]]
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be equal for a resumed training to be the same training."""
+        return {**self.settings.model_dump(exclude={"evaluate_every"}), "seed": self.seed, "samples": len(self.split)}
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay weights of two axes and more; leave out biases, norms, learned thresholds and time constants."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _loss(model: nn.Module, settings: TrainingSettings) -> Callable[[Tensor, Tensor], Tensor]:
+    smoothing = settings.label_smoothing
+    if settings.loss == "cross_entropy":
+        return lambda logits, labels: cross_entropy(logits, labels, smoothing)
+    if not hasattr(model, "forward_steps"):
+        raise InputError(
+            f"loss 'tet' needs the logits of every timestep, which {type(model).__name__} does not give (forward_steps); "
+            "use loss 'cross_entropy'."
+        )
+    return lambda logits, labels: tet(logits, labels, settings.tet_lambda, smoothing)

@@ -1,0 +1,27 @@
+"""Losses on time-first logits `[T, B, K]`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the logits' mean over T, `[T, B, K]` against labels `[B]`."""
+    return F.cross_entropy(logits.mean(0), labels, label_smoothing=label_smoothing)
+
+
+def tet(logits: Tensor, labels: Tensor, tet_lambda: float, label_smoothing: float = 0.0) -> Tensor:
+    """Temporal efficient training (Deng et al., ICLR 2022, eq. 10-12).
+
+        L = (1 - lambda) mean_t CE(logits_t, labels) + lambda mean_t MSE(logits_t, 1)
+
+    1 is the firing threshold. Each timestep is trained by itself, so accuracy holds at fewer timesteps too.
+    """
+    every_step = F.cross_entropy(
+        logits.flatten(0, 1), labels.repeat(logits.shape[0]), label_smoothing=label_smoothing
+    )
+    if tet_lambda == 0:
+        return every_step
+    return (1 - tet_lambda) * every_step + tet_lambda * F.mse_loss(logits, torch.ones_like(logits))
