@@ -1,0 +1,1 @@
+"""What a Workload costs on hardware. Needs numpy, pydantic and yaml only."""

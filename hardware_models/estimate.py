@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Literal
+import math
+from collections.abc import Sequence
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "neuro.estimate/1"
+SCHEMA: Final = "neuro.estimate/1"
 
 
 class _Document(BaseModel):
@@ -44,7 +46,8 @@ class Estimate(_Document):
         subject: name of the Workload or table.
         convention: name of the rules.
         sources: where the rules and constants come from.
-        layers: in execution order; layers that the rules ignore are left out and named in `assumptions`.
+        layers: in execution order; layers that the rules ignore are left out and named in `assumptions`,
+            those without synapses by kind and number.
         assumptions: what was assumed, one sentence each.
     """
 
@@ -58,29 +61,58 @@ class Estimate(_Document):
     @property
     def macs(self) -> float:
         """Multiply-accumulates of all layers."""
-        return sum(layer.macs for layer in self.layers)
+        return math.fsum(layer.macs for layer in self.layers)
 
     @property
     def acs(self) -> float:
         """Accumulates of all layers."""
-        return sum(layer.acs for layer in self.layers)
+        return math.fsum(layer.acs for layer in self.layers)
 
     @property
     def energy_j(self) -> float:
         """Joules of all layers."""
-        return sum(layer.energy_j for layer in self.layers)
+        return math.fsum(layer.energy_j for layer in self.layers)
 
     @property
     def energy_band_j(self) -> tuple[float, float]:
         """Ends of the band, every constant at its low or at its high end at once."""
-        return sum(layer.energy_low_j for layer in self.layers), sum(layer.energy_high_j for layer in self.layers)
+        low = math.fsum(layer.energy_low_j for layer in self.layers)
+        return low, math.fsum(layer.energy_high_j for layer in self.layers)
 
     def to_csv(self) -> str:
         """Return one line a layer and a last one with the totals."""
-        text = io.StringIO()
-        fields = list(LayerEstimate.model_fields)
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(fields)
-        writer.writerows([getattr(layer, field) for field in fields] for layer in self.layers)
-        writer.writerow(["total", "", self.macs, self.acs, self.energy_j, *self.energy_band_j, self.convention])
-        return text.getvalue()
+        return estimates_to_csv([self])
+
+    def to_document(self) -> dict[str, Any]:
+        """Return the estimate with its totals as plain data, the JSON that `neuro energy --json` prints."""
+        low, high = self.energy_band_j
+        return {
+            "convention": self.convention,
+            "subject": self.subject,
+            "sources": list(self.sources),
+            "assumptions": list(self.assumptions),
+            "layers": [layer.model_dump() for layer in self.layers],
+            "total": {
+                "macs": self.macs,
+                "acs": self.acs,
+                "energy_j": self.energy_j,
+                "energy_mj": self.energy_j * 1e3,
+                "energy_low_j": low,
+                "energy_high_j": high,
+            },
+        }
+
+
+def estimates_to_csv(estimates: Sequence[Estimate]) -> str:
+    """Return the layers of each estimate and a line with its totals; of several, under their subjects."""
+    text = io.StringIO()
+    fields = list(LayerEstimate.model_fields)
+    writer = csv.writer(text, lineterminator="\n")
+    several = len(estimates) > 1
+    writer.writerow(["subject", *fields] if several else fields)
+    for estimate in estimates:
+        subject = [estimate.subject] if several else []
+        writer.writerows([*subject, *(getattr(layer, f) for f in fields)] for layer in estimate.layers)
+        totals = [estimate.macs, estimate.acs, estimate.energy_j, *estimate.energy_band_j]
+        writer.writerow([*subject, "total", "", *totals, estimate.convention])
+    return text.getvalue()

@@ -13,7 +13,18 @@ Grade = Literal["silicon", "simulated", "vendor", "derived", "assumed"]
 """How a figure is known, from best to worst: measured on a chip, simulated, a vendor's word, computed from
 other figures, taken for granted."""
 
-_PREFIXES = {"": 1.0, "f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12}
+_PREFIXES = {
+    "": 1.0,
+    "f": 1e-15,
+    "p": 1e-12,
+    "n": 1e-9,
+    "u": 1e-6,
+    "m": 1e-3,
+    "k": 1e3,
+    "M": 1e6,
+    "G": 1e9,
+    "T": 1e12,
+}
 _BASE_UNITS = ("J", "s", "W", "Hz", "V", "bit", "B", "m", "m2", "1")
 
 
@@ -87,3 +98,21 @@ class Quantity(BaseModel):
     def __str__(self) -> str:
         band = "" if self.band[0] == self.band[1] else f" ({self.band[0]:g}..{self.band[1]:g})"
         return f"{self.value:g}{band} {self.unit} [{self.grade}: {self.source}]"
+
+
+def with_prefix(value: float, unit: str = "", digits: int = 4) -> str:
+    """Return `value` with an SI prefix, for people: `with_prefix(0.0074635, "J")` is `7.464 mJ`.
+
+    Args:
+        value: in the base unit.
+        unit: the base unit; empty for counts.
+        digits: significant digits.
+    """
+    # Rounded first, so that 999.96 becomes 1.000 k and not 1000.
+    size = abs(float(f"{value:.{digits - 1}e}"))
+    fitting = [(factor, prefix) for prefix, factor in _PREFIXES.items() if factor <= size]
+    factor, prefix = max(
+        fitting, default=(1.0, "") if not value else min((f, p) for p, f in _PREFIXES.items())
+    )
+    number = f"{value / factor:#.{digits}g}".rstrip(".") if value else "0"
+    return f"{number} {prefix}{unit}".rstrip()

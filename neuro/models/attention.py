@@ -55,12 +55,13 @@ class SDSA3(nn.Module):
     def fold_scale(self) -> None:
         """Move the scale into the neuron's threshold, so that no multiplication is left.
 
-        Exact for neurons whose potential is linear in the input and whose reset potential is 0 (or that reset
-        by subtraction), which is asked of the neuron by its `v_threshold` and `v_reset`; others keep the scale.
+        Exact for neurons whose potential is linear in the input and whose reset potential is 0 (or that
+        reset by subtraction), which is asked of the neuron by its `v_threshold` and `v_reset`; others keep
+        the scale.
         """
         threshold = getattr(self.neuron, "v_threshold", None)
-        scale = float(self.scale)
-        if threshold is None or getattr(self.neuron, "v_reset", 0.0) or scale <= 0:
+        scale = self.scale.item() if isinstance(self.scale, Tensor) else self.scale
+        if threshold is None or getattr(self.neuron, "v_reset", None) or scale <= 0:
             return
         self.neuron.v_threshold = threshold / scale
         if isinstance(self.scale, nn.Parameter):

@@ -1,6 +1,6 @@
 """Convolutions that train in several pieces and run as one.
 
-Each class holds the pieces as they train and gives `merged()`, the single `nn.Conv2d` they equal at inference.
+Each class holds the pieces as they train; `merged()` gives the single `nn.Conv2d` they equal at inference.
 Merging is what makes Meta-SpikeFormer spike-driven: the tensors between the pieces are not spikes, so before
 merging the inner convolutions need multiplications; after merging the one dense convolution sees only spikes,
 at the price of more operations.

@@ -1,8 +1,8 @@
 """Meta-SpikeFormer, the Spike-driven Transformer V2.
 
-Yao, Hu, Hu, Xu, Tian, Xu, Li: "Spike-driven Transformer V2: Meta Spiking Neural Network Architecture Inspiring
-the Design of Next-generation Neuromorphic Chips", ICLR 2024, arXiv:2404.03663. Written afresh from the paper
-and the published layer list. Sizes are in `configs/models/spikeformer_v2.yaml`.
+Yao, Hu, Hu, Xu, Tian, Xu, Li: "Spike-driven Transformer V2: Meta Spiking Neural Network Architecture
+Inspiring the Design of Next-generation Neuromorphic Chips", ICLR 2024, arXiv:2404.03663. Written afresh from
+the paper and the published layer list. Sizes are in `configs/models/spikeformer_v2.yaml`.
 
     stem     7x7 stride 2 -> c1/2, BN (no neuron: direct encoding); one ConvBlock
     stage 1  neuron, 3x3 stride 2 -> c1; one ConvBlock
@@ -18,9 +18,9 @@ published code, on purpose: `drop_path` is applied (there it is built and never 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError, unknown_name
@@ -44,7 +44,7 @@ class SpikeformerV2Config:
         image_size: side of the input the sizes are meant for.
         in_channels: channels of the input.
         num_classes: outputs of the head.
-        drop_path: largest probability of skipping a transformer branch in training; grows linearly with depth.
+        drop_path: largest probability of skipping a transformer branch in training; grows with depth.
     """
 
     widths: tuple[int, int, int, int]
@@ -59,13 +59,34 @@ class SpikeformerV2Config:
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, count, least in (("widths", 4, 1), ("depths", 2, 0), ("strides", 4, 1)):
+            given = getattr(self, name)
+            if not (
+                isinstance(given, Sequence) and len(given) == count and all(_whole(n, least) for n in given)
+            ):
+                raise InputError(f"{name} was {given!r}; give {count} whole numbers of at least {least}.")
+        for name in ("stem_kernel", "separable_kernel", "heads", "image_size", "in_channels", "num_classes"):
+            if not _whole(getattr(self, name), 1):
+                raise InputError(f"{name} was {getattr(self, name)!r}; give a whole number of at least 1.")
+        if self.separable_kernel % 2 == 0:
+            raise InputError(
+                f"separable_kernel was {self.separable_kernel}; give an odd side, which keeps the size."
+            )
         if self.widths[0] % 2:
-            raise InputError(f"widths begin with {self.widths[0]}; give an even c1, since the stem has c1/2 channels.")
+            raise InputError(
+                f"widths begin with {self.widths[0]}; give an even c1, since the stem has c1/2 channels."
+            )
         for width in self.widths[2:]:
             if width % self.heads:
-                raise InputError(f"width {width} does not divide into {self.heads} heads; change widths or heads.")
+                raise InputError(
+                    f"width {width} does not divide into {self.heads} heads; change widths or heads."
+                )
         if not 0 <= self.drop_path < 1:
             raise InputError(f"drop_path was {self.drop_path}; give a probability in [0, 1).")
+
+
+def _whole(number: object, least: int) -> bool:
+    return isinstance(number, int) and not isinstance(number, bool) and number >= least
 
 
 def _each_step(layer: nn.Module, x: Tensor) -> Tensor:
@@ -230,7 +251,7 @@ class SpikeformerV2(nn.Module):
         attention: str = "sdsa3",
     ) -> None:
         super().__init__()
-        if timesteps < 1:
+        if not _whole(timesteps, 1):
             raise InputError(f"timesteps was {timesteps}; give a whole number of at least 1.")
         if attention not in ATTENTIONS:
             raise unknown_name("attention", attention, ATTENTIONS)
@@ -242,7 +263,9 @@ class SpikeformerV2(nn.Module):
         drop = [config.drop_path * i / last for i in range(sum(config.depths))]
 
         def conv_blocks(dim: int, count: int) -> nn.Sequential:
-            return nn.Sequential(*[ConvBlock(dim, config.separable_kernel, make_neuron) for _ in range(count)])
+            return nn.Sequential(
+                *[ConvBlock(dim, config.separable_kernel, make_neuron) for _ in range(count)]
+            )
 
         def transformer_blocks(dim: int, drops: list[float]) -> nn.Sequential:
             return nn.Sequential(
@@ -286,9 +309,11 @@ class SpikeformerV2(nn.Module):
     def _time_first(self, x: Tensor) -> Tensor:
         if x.dim() not in (4, 5) or x.shape[-3] != self.config.in_channels:
             raise InputError(
-                f"the model was given an input of shape {tuple(x.shape)}; give [B, {self.config.in_channels}, H, W] "
-                f"or [T, B, {self.config.in_channels}, H, W]."
+                f"the model was given an input of shape {tuple(x.shape)}; "
+                f"give [B, {self.config.in_channels}, H, W] or [T, B, {self.config.in_channels}, H, W]."
             )
+        if x.dim() == 5 and x.shape[0] == 0:
+            raise InputError(f"the model was given an input of shape {tuple(x.shape)}; T must be at least 1.")
         return x if x.dim() == 5 else x.unsqueeze(0).expand(self.timesteps, *x.shape)
 
 

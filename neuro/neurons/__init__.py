@@ -1,4 +1,4 @@
-"""Spiking neurons: pure step equations (`functional`), surrogate gradients, and modules with explicit state."""
+"""Spiking neurons: step equations (`functional`), surrogate gradients, modules with explicit state."""
 
 from neuro.neurons.functional import FireReset, if_step, integer_lif_step, lif_step, unroll_integer_spikes
 from neuro.neurons.modules import IF, LIF, PLIF, IntegerLIF, SpikingNeuron, reset

@@ -90,7 +90,8 @@ def integer_lif_step(
 
         h = v (1 - 1/tau) + x,    s = round(clamp(h, 0, levels)),    v = h - s
 
-    `s` counts spikes, 0..levels, and is exactly the sum of `levels` binary sub-steps (`unroll_integer_spikes`).
+    `s` counts spikes, 0..levels, and is exactly the sum of `levels` binary sub-steps
+    (`unroll_integer_spikes`).
     From v = 0 a single step is the stateless spike firing approximation of V3.
     """
     h = v * (1 - 1 / tau) + x

@@ -5,13 +5,14 @@ Step modes follow SpikingJelly, so that modules of both libraries can be mixed:
 - `"m"` (multi-step, the default): input `[T, ...]`, output `[T, ...]`. A forward pass starts from the resting
   state (or from `v` when given) and leaves the last potential in `.v` for inspection, so two passes in a row
   give the same result.
-- `"s"` (single-step): input and output `[...]`, one timestep. The state `.v` is carried to the next call until
-  `reset()`.
+- `"s"` (single-step): input and output `[...]`, one timestep. The state `.v` is carried to the next call
+  until `reset()`.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,9 @@ class SpikingNeuron(nn.Module):
     @step_mode.setter
     def step_mode(self, mode: str) -> None:
         if mode not in ("s", "m"):
-            raise InputError(f"step_mode was {mode!r}; give 's' (one timestep a call) or 'm' (input [T, ...]).")
+            raise InputError(
+                f"step_mode was {mode!r}; give 's' (one timestep a call) or 'm' (input [T, ...])."
+            )
         self._step_mode = mode
 
     @property
@@ -66,6 +69,10 @@ class SpikingNeuron(nn.Module):
             spikes.append(s)
         self.v = v.detach()
         return torch.stack(spikes)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A potential that carries a graph (single-step training) cannot be copied or pickled; its value can.
+        return self.__dict__ | {"v": None if self.v is None else self.v.detach()}
 
     def reset(self) -> None:
         """Forget the state; the next pass starts from the resting potential."""
@@ -166,8 +173,10 @@ class PLIF(IF):
         step_mode: str = "m",
     ) -> None:
         super().__init__(v_threshold, v_reset, surrogate, detach_reset, step_mode)
-        if not tau > 1:
-            raise InputError(f"PLIF was given tau={tau}; give an initial tau above 1, since 1/tau = sigmoid(w) < 1.")
+        if not (isinstance(tau, int | float) and tau > 1):
+            raise InputError(
+                f"PLIF was given tau={tau!r}; give an initial tau above 1, since 1/tau = sigmoid(w) < 1."
+            )
         self.w = nn.Parameter(torch.tensor(-math.log(tau - 1)))
         self.decay_input = decay_input
 
@@ -189,7 +198,8 @@ class IntegerLIF(SpikingNeuron):
     Args:
         levels: the largest count, D in the V3 paper.
         tau: leak in timesteps; with T = 1 it has no effect (V3 trains with T = 1).
-        normalize: emit s / levels, as V3 does to keep activations in [0, 1]; the factor folds into the weights.
+        normalize: emit s / levels, as V3 does to keep activations in [0, 1]; the factor folds into the
+            weights.
     """
 
     def __init__(
@@ -201,8 +211,8 @@ class IntegerLIF(SpikingNeuron):
         step_mode: str = "m",
     ) -> None:
         super().__init__(step_mode)
-        if levels < 1:
-            raise InputError(f"IntegerLIF was given levels={levels}; give a whole number of at least 1.")
+        if not (isinstance(levels, int) and levels >= 1):
+            raise InputError(f"IntegerLIF was given levels={levels!r}; give a whole number of at least 1.")
         self.levels = levels
         self.tau = _checked_tau(tau)
         self.normalize = normalize
@@ -221,14 +231,18 @@ class IntegerLIF(SpikingNeuron):
         return unroll_integer_spikes(counts, self.levels)
 
     def extra_repr(self) -> str:
-        return f"levels={self.levels}, tau={self.tau:.4g}, normalize={self.normalize}, step_mode={self.step_mode!r}"
+        return (
+            f"levels={self.levels}, tau={self.tau:.4g}, normalize={self.normalize}, "
+            f"detach_reset={self.detach_reset}, step_mode={self.step_mode!r}"
+        )
 
 
 def reset(module: nn.Module) -> None:
-    """Reset every neuron inside `module`, ours and any other library's that has a `reset()` method."""
+    """Reset `module` and every neuron inside it, ours and any other library's that has a `reset()` method."""
     for m in module.modules():
-        if m is not module and callable(getattr(m, "reset", None)):
-            m.reset()
+        forget = getattr(m, "reset", None)
+        if callable(forget):
+            forget()
 
 
 def _as_surrogate(given: str | Surrogate) -> Surrogate:
@@ -236,6 +250,6 @@ def _as_surrogate(given: str | Surrogate) -> Surrogate:
 
 
 def _checked_tau(tau: float) -> float:
-    if not tau >= 1:
-        raise InputError(f"tau was {tau}; give a time constant of at least 1 timestep.")
+    if not (isinstance(tau, int | float) and tau >= 1):
+        raise InputError(f"tau was {tau!r}; give a time constant of at least 1 timestep.")
     return tau

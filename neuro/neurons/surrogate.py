@@ -33,15 +33,17 @@ class Surrogate:
     alpha: float
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Return Θ(x) as 0 and 1 in the dtype and shape of `x`."""
+        """Return Θ(x) as 0 and 1 in the dtype and shape of `x`; NaN does not fire (its gradient is NaN)."""
         return _SurrogateSpike.apply(x, self.derivative, self.alpha)
 
     def with_alpha(self, alpha: float | None) -> Surrogate:
         """Return the same surrogate with another sharpness; None keeps the present one."""
         if alpha is None:
             return self
-        if not alpha > 0:
-            raise InputError(f"surrogate {self.name!r} was given alpha={alpha}; give a number above 0.")
+        if not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
+            raise InputError(
+                f"surrogate {self.name!r} was given alpha={alpha!r}; give a finite number above 0."
+            )
         return Surrogate(self.name, self.derivative, alpha)
 
 
@@ -85,7 +87,7 @@ def rectangle(x: Tensor, alpha: float) -> Tensor:
 
 
 def piecewise_quadratic(x: Tensor, alpha: float) -> Tensor:
-    """max(0, α - α²|x|), a triangle of area one, the derivative of a piecewise quadratic (Esser et al., 2016)."""
+    """max(0, α - α²|x|), a triangle of area one, from a piecewise quadratic (Esser et al., PNAS 2016)."""
     return (alpha - alpha * alpha * x.abs()).clamp_min(0)
 
 

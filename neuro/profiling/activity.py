@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import torch
@@ -101,6 +102,7 @@ def _weighted_sums(counts: Tensor, fan_out: tuple[Tensor, ...] | None) -> tuple[
     return sums[..., 0], sums[..., 1]
 
 
+@functools.cache
 def conv_fan_out(
     in_size: tuple[int, ...],
     out_size: tuple[int, ...],

@@ -54,8 +54,6 @@ def recognise(x: Tensor) -> Values:
     largest = max(abs(low), abs(high))
     if largest == 0:
         return Values("binary", 1.0, False, 1)
-    if not _has_few_values(x):
-        return as_float._replace(signed=low < 0)
     scale = _common_scale(x, largest)
     if scale is None:
         return as_float._replace(signed=low < 0)
@@ -73,24 +71,40 @@ def _integer_values(low: int, high: int, scale: float) -> Values:
     return Values("integer", scale, signed, largest.bit_length() + signed)
 
 
-def _has_few_values(x: Tensor) -> bool:
-    """A cheap first look at a sample: more values than spikes can take, and `x` is float."""
-    flat = x.reshape(-1)
-    sample = flat[:: max(1, flat.numel() // _SAMPLE)]
-    return torch.unique(sample).numel() <= 2 * MAX_INTEGER_SPIKE + 1
-
-
 def _common_scale(x: Tensor, largest: float) -> float | None:
-    """The factor that makes every element an integer of at most `MAX_INTEGER_SPIKE`, or None."""
-    magnitude = x.abs()
-    if bool(((magnitude == 0) | (magnitude == largest)).all()):
-        return largest
-    values = torch.unique(magnitude)
-    if values.numel() > MAX_INTEGER_SPIKE + 1:
+    """The factor that makes every element an integer of at most `MAX_INTEGER_SPIKE`, or None.
+
+    A sample proposes the factor, all elements check it, and those that do not fit join the sample. A sample
+    without a factor settles the question for the whole tensor, so most floating-point tensors cost little.
+    """
+    flat = x.detach().reshape(-1)
+    sample = flat[:: max(1, flat.numel() // _SAMPLE)]
+    levels = torch.unique(torch.cat([sample.abs().double(), torch.tensor([largest], dtype=torch.float64)]))
+    if levels.numel() <= 2 and bool((flat.count_nonzero() == (flat == largest).count_nonzero())):
+        return largest  # unsigned binary, by far the most frequent case
+    while True:
+        scale = _scale_of(levels)
+        if scale is None:
+            return None
+        ratio = flat / scale
+        misfits = flat[~_near_integers(ratio)]
+        if misfits.numel() == 0:
+            return scale
+        levels = torch.unique(torch.cat([levels, misfits[:_SAMPLE].abs().double()]))
+
+
+def _scale_of(levels: Tensor) -> float | None:
+    """The largest factor of which all `levels` (sorted, double) are multiples up to `MAX_INTEGER_SPIKE`."""
+    if levels.numel() > MAX_INTEGER_SPIKE + 1:
         return None
-    levels = values.double()
+    largest = levels[-1].item()
     for count in range(1, MAX_INTEGER_SPIKE + 1):
-        ratio = levels * (count / largest)
-        if bool(((ratio - ratio.round()).abs() <= _TOLERANCE * ratio.clamp_min(1)).all()):
+        if bool(_near_integers(levels * (count / largest)).all()):
             return largest / count
     return None
+
+
+def _near_integers(ratio: Tensor) -> Tensor:
+    """Where a ratio is an integer, up to the rounding of the tensor's own precision."""
+    rounded = ratio.round()
+    return (ratio - rounded).abs_() <= _TOLERANCE * MAX_INTEGER_SPIKE

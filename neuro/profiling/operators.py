@@ -6,6 +6,7 @@ tensor holds along its first axis: T in multi-step code, 1 in single-step code.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -117,6 +118,7 @@ def convolution(seen: Seen, op: str, args: tuple[Any, ...], out: Tensor) -> list
     return [_against_weight(call, activity, seen.weight(w), bounds.macs * steps * samples, spikes)]
 
 
+@functools.cache
 def _transposed_fan_out(
     in_size: tuple[int, ...],
     out_size: tuple[int, ...],

@@ -8,9 +8,10 @@ tensor holds one timestep or all of them.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from hardware_models.errors import InputError
 from neuro.neurons import SpikingNeuron
@@ -65,6 +65,9 @@ class _Origin:
 
     layers: frozenset[str]
     steps: dict[_View, int]
+
+
+_INSIDE_NEURON = _Origin(frozenset(), {})
 
 
 class Watcher(TorchDispatchMode):
@@ -117,8 +120,8 @@ class Watcher(TorchDispatchMode):
 
     def _activity(self, x: Tensor, layout: Layout, fan_out: tuple[Tensor, ...] | None) -> Activity:
         # q, k and v read one tensor: measure it once. The deque keeps it alive, so its address is its own.
-        axes = tuple(tuple(a.tolist()) for a in fan_out) if fan_out else None
-        key = (x.data_ptr(), tuple(x.shape), x.stride(), x._version, layout, axes)
+        # Fan-outs are cached by their geometry, so identity tells them apart.
+        key = (x.data_ptr(), tuple(x.shape), x.stride(), x._version, layout, id(fan_out))
         for known, _, activity in self._recent:
             if known == key:
                 return activity
@@ -153,8 +156,7 @@ class Watcher(TorchDispatchMode):
         self._counters.pop()
 
     def _record_neuron(self, module: nn.Module, args: Any, output: Any) -> None:
-        tensors = [t for t in tree_leaves(output) if isinstance(t, Tensor)]
-        inputs = [t for t in tree_leaves(args) if isinstance(t, Tensor)]
+        tensors, inputs = _tensors([output]), _tensors(args)
         if not tensors or not inputs:
             return
         spikes = tensors[0]
@@ -175,11 +177,9 @@ class Watcher(TorchDispatchMode):
         if self._paused:
             return func(*args, **kwargs)
         name = func.overloadpacket.__name__
-        if name not in SYNAPTIC_RULES and func not in (torch.ops.prim.device.default,):
+        if name not in SYNAPTIC_RULES and _is_composite(func):
             with self:
-                decomposed = func.decompose(*args, **kwargs)
-            if decomposed is not NotImplemented:
-                return decomposed
+                return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
         with self._pause():
             self._observe(func, name, args, kwargs, out)
@@ -195,10 +195,14 @@ class Watcher(TorchDispatchMode):
             self._paused = before
 
     def _observe(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        inputs = [*_tensors(args), *_tensors(kwargs.values())]
         activations = [t for t in inputs if not self._is_weight(t)]
-        outputs = [t for t in tree_leaves(out) if isinstance(t, Tensor)]
+        outputs = _tensors([out])
         if not activations or not outputs:
+            return
+        if self._inside_neuron and name not in SYNAPTIC_RULES:
+            for t in outputs:  # depends on the input; the neuron as a whole is recorded when it is left
+                self._origins.setdefault(_storage(t), _INSIDE_NEURON)
             return
         layers = self._sources(activations)
         if name in SYNAPTIC_RULES:
@@ -211,7 +215,7 @@ class Watcher(TorchDispatchMode):
                 f"{self._path() or 'the network'} uses aten.{name}, whose inner products cannot be seen; write it "
                 "with plain matrix products, or profile the network without it."
             )
-        elif not (self._inside_neuron or func.is_view or name in MOVES) and outputs[0].is_floating_point():
+        elif not (func.is_view or name in MOVES) and outputs[0].is_floating_point():
             self._keep(name, plain_call(self._seen, name, activations, outputs[0]))
         self._trace(name, args, activations, outputs, layers)
 
@@ -223,8 +227,8 @@ class Watcher(TorchDispatchMode):
         steps = self._steps_after(name, args, activations, outputs)
         for out in outputs:
             key = _storage(out)
-            if key in keys:  # a view, or written in place
-                origin = self._origins[key]
+            origin = self._origins.get(key)
+            if key in keys and origin and origin is not _INSIDE_NEURON:  # a view, or written in place
                 origin.layers |= layers
                 origin.steps[_view(out)] = steps
             else:
@@ -267,6 +271,24 @@ class Watcher(TorchDispatchMode):
             name = f"{name}:{call.operator}"
         self.calls.setdefault(name, []).append(call)
         return name
+
+
+@functools.cache
+def _is_composite(func: Any) -> bool:
+    """Whether an operation is only a composition of others, as `aten.linear` is in inference mode."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return func.has_kernel_for_dispatch_key(key) if hasattr(func, "has_kernel_for_dispatch_key") else False
+
+
+def _tensors(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among `values`, lists and tuples opened."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+    return found
 
 
 _SPLITTING = ("unbind", "split", "split_with_sizes", "chunk")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hardware_models.errors import InputError, RunError
-from neuro.convert.record import EpochRecord
+from neuro.conversion.record import EpochRecord
 from neuro.data.base import Dataset, Split
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint
 from neuro.training.evaluate import accuracy

@@ -1,0 +1,83 @@
+"""The two networks of a run: the spiking variant and its floating-point parent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from neuro.conversion.spec import RunSpec
+from neuro.data import Dataset, load_dataset
+from neuro.models import architecture, create_model
+from neuro.models.neurons import neuron_factory
+
+_LEAST_SIDE = {"digits": 16, "fashion-mnist": 32}
+"""Smallest presentation of the small-image data sets; photographs take the variant's own size."""
+
+
+def load_data(spec: RunSpec) -> Dataset:
+    """Load the data at the side the variant is made for, or at the one that was asked for."""
+    side = spec.data.image_size
+    if side is None:
+        made_for = architecture(spec.model.name).variant(spec.model.variant).config.get("image_size", 224)
+        side = max(made_for, _LEAST_SIDE.get(spec.data.name.split(":")[0], 0))
+    return load_dataset(spec.data.name, image_size=side)
+
+
+def build_spiking(spec: RunSpec, dataset: Dataset) -> nn.Module:
+    """Build the spiking variant, initialised from the seed."""
+    m = spec.model
+    make_neuron = neuron_factory(m.neuron, m.surrogate, m.surrogate_alpha, m.neuron_parameters)
+    torch.manual_seed(spec.seed)
+    return create_model(
+        m.name,
+        m.variant,
+        make_neuron=make_neuron,
+        timesteps=m.timesteps,
+        attention=m.attention,
+        overrides=_overrides(spec, dataset),
+    )
+
+
+def build_float_parent(spec: RunSpec, dataset: Dataset) -> nn.Module:
+    """Build the floating-point parent: the same topology with ReLU for every neuron and T = 1."""
+    torch.manual_seed(spec.seed)
+    return create_model(
+        spec.model.name,
+        spec.model.variant,
+        make_neuron=neuron_factory("relu"),
+        timesteps=1,
+        attention=spec.model.attention,
+        overrides=_overrides(spec, dataset),
+    )
+
+
+def _overrides(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+    """What the data decide, then what the user decides."""
+    from_data: dict[str, Any] = {"in_channels": dataset.in_channels, "image_size": dataset.image_size}
+    if dataset.classes:
+        from_data["num_classes"] = len(dataset.classes)
+    return from_data | spec.model.overrides
+
+
+@torch.no_grad()
+def calibrate_batchnorm(model: nn.Module, images: Tensor, passes: int = 2) -> None:
+    """Set every BatchNorm's running statistics to those of `images` `[T, B, C, H, W]`.
+
+    An untrained network's fresh statistics (mean 0, variance 1) silence every deeper neuron, so its rates would
+    say nothing; with calibrated statistics the neurons see what they would see at the start of training. Layers
+    settle from the input on, since in training mode each uses the batch's own statistics.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    was_training = model.training
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative average
+    model.train()
+    for _ in range(passes):
+        model(images)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+    model.train(was_training)

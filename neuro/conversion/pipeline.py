@@ -1,0 +1,288 @@
+"""`convert`: from an architecture to a trained, measured, costed spiking variant and a run directory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits
+from hardware_models.errors import InputError
+from hardware_models.estimate import Estimate
+from hardware_models.workload import Workload
+from neuro.conversion.directory import check_usable, default_directory, load_spec, make_directory
+from neuro.conversion.networks import build_float_parent, build_spiking, calibrate_batchnorm, load_data
+from neuro.conversion.record import ConversionRecord, EpochRecord
+from neuro.conversion.spec import RunSpec, resolve_spec
+from neuro.conversion.summary import summary_rows
+from neuro.conversion.weights import load_weights
+from neuro.conversion.write import write_request, write_results
+from neuro.data import Dataset
+from neuro.models import merge_model
+from neuro.profiling import profile
+from neuro.training import accuracy, train
+
+_PIXELS_TO_PROFILE = 65_536
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Conversion:
+    """A finished conversion.
+
+    Attributes:
+        spec: what was asked for.
+        record: the summary table and how training went.
+        spiking: the spiking variant as trained.
+        merged: its inference form.
+        float_parent: the same topology with ReLU and T = 1.
+        workloads: measured, by `float`, `spiking` and `spiking-merged`.
+        estimates: energy by layer, by the same keys and `quantized`.
+        directory: where the run was written; None if it was not.
+    """
+
+    spec: RunSpec
+    record: ConversionRecord
+    spiking: nn.Module
+    merged: nn.Module
+    float_parent: nn.Module
+    workloads: dict[str, Workload]
+    estimates: dict[str, Estimate]
+    directory: Path | None
+
+
+def convert(
+    model: str = "spikeformer_v2",
+    *,
+    out: str | Path | None = None,
+    settings: dict[str, Any] | None = None,
+    **given: Any,
+) -> Conversion:
+    """Convert an architecture into its spiking variant; train, measure and cost it.
+
+    Args:
+        model: a registered architecture, see `neuro models`.
+        out: run directory to write; None writes nothing.
+        settings: nested settings as in `spec.yaml`, for everything the keywords do not name.
+        given: `variant`, `timesteps`, `neuron`, `surrogate`, `attention`, `weights` (of the model); `data`,
+            `image_size`; `epochs`; `seed`, `device`, `convention`, `profile_samples`.
+
+    Returns:
+        The networks, the summary record, the workloads and the estimates.
+
+    Raises:
+        InputError: anything in the request that does not fit.
+        RunError: a fault while running.
+    """
+    spec = resolve_spec(settings_from_keywords({"model": model, **given}, settings or {}))
+    return run_conversion(spec, Path(out) if out is not None else None)
+
+
+_KEYWORDS = {
+    "model": ("model", "name"),
+    **{key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")},
+    "data": ("data", "name"),
+    "image_size": ("data", "image_size"),
+    "epochs": ("training", "epochs"),
+    **{key: (key,) for key in ("seed", "device", "convention", "profile_samples")},
+}
+
+
+def settings_from_keywords(given: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Place flat keywords (those that are not None) where the run's specification has them."""
+    from hardware_models.errors import unknown_name
+    from neuro.conversion.spec import merge_settings
+
+    nested = dict(settings)
+    for key, value in given.items():
+        if key not in _KEYWORDS:
+            raise unknown_name("keyword", key, _KEYWORDS)
+        if value is not None:
+            for part in reversed(_KEYWORDS[key]):
+                value = {part: value}
+            nested = merge_settings(nested, value)
+    return nested
+
+
+def run_in_directory(given: dict[str, Any], out: Path | None, resume: bool, say: Say) -> Conversion:
+    """Run what was `given` in directory `out` (a new one under `runs/` by default), or resume the run there."""
+    if resume:
+        if out is None:
+            raise InputError("--resume needs --out DIR, the directory of the run to continue.")
+        spec = load_spec(out, given)
+    else:
+        spec = resolve_spec(given)
+        out = out or default_directory(spec)
+    check_usable(out, resume)
+    return run_conversion(spec, out, resume=resume, say=say)
+
+
+def run_conversion(
+    spec: RunSpec, out: Path | None = None, *, resume: bool = False, say: Say = lambda text: None
+) -> Conversion:
+    """Run a complete specification; `say` is told what happens, one line at a time."""
+    rules = convention(spec.convention)
+    device = _device(spec.device)
+    dataset = load_data(spec)
+    networks = _build(spec, dataset, say)
+    if out is not None:
+        make_directory(out)
+        write_request(out, spec)
+    run = _Run(spec, dataset, device, networks, out, resume, say)
+    run.train()
+    workloads = run.measure()
+    estimates = estimate_forms(rules, workloads, spec.model.timesteps)
+    record = run.record(workloads, estimates)
+    if out is not None:
+        write_results(out, record, networks["spiking"], networks["float"], workloads, estimates)
+        say(f"report: {out / 'report.html'}")
+    return Conversion(
+        spec, record, networks["spiking"], run.merged, networks["float"], workloads, estimates, out
+    )
+
+
+def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, Estimate]:
+    """Estimate each measured form, and the float parent as if quantized to ceil(log2(T + 1)) bits."""
+    estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
+    estimates["quantized"] = estimate_quantized(workloads["float"], rival_bits(timesteps))
+    return estimates
+
+
+def _build(spec: RunSpec, dataset: Dataset, say: Say) -> dict[str, nn.Module]:
+    say(f"data: {dataset.name}, {dataset.source}")
+    networks = {"float": build_float_parent(spec, dataset), "spiking": build_spiking(spec, dataset)}
+    if spec.model.weights is not None:
+        load_weights(Path(spec.model.weights), networks["spiking"])
+    parameters = sum(p.numel() for p in networks["spiking"].parameters())
+    say(f"model: {spec.model.name} {spec.model.variant or '(default variant)'}, {parameters:,} parameters, T={spec.model.timesteps}")
+    return networks
+
+
+@dataclass
+class _Run:
+    """One conversion under way."""
+
+    spec: RunSpec
+    dataset: Dataset
+    device: torch.device
+    networks: dict[str, nn.Module]
+    out: Path | None
+    resume: bool
+    say: Say
+    history: dict[str, list[EpochRecord]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def train(self) -> None:
+        """Train both networks, or calibrate those that keep their initial weights."""
+        for form, network in self.networks.items():
+            network.to(self.device)
+            if self.spec.training.epochs:
+                self.history[form] = train(
+                    network,
+                    self.dataset,
+                    self.spec.training,
+                    seed=self.spec.seed,
+                    device=self.device,
+                    checkpoint=self.out / "checkpoints" / f"{form}.pt" if self.out else None,
+                    resume=self.resume,
+                    progress=f"train {form}",
+                )
+            elif not self._has_weights(form):
+                calibrate_batchnorm(network, self._images(network))
+        untrained = [form for form in self.networks if not self.is_trained(form)]
+        if untrained:
+            self.notes.append(
+                f"The {' and '.join(untrained)} network{'s have' if len(untrained) > 1 else ' has'} random weights; "
+                "BatchNorm statistics were calibrated on the profiled images, so rates and energy are those of an "
+                "untrained network."
+            )
+
+    def measure(self) -> dict[str, Workload]:
+        """Run each form on the same images while measuring every operator."""
+        self.merged = merge_model(self.spec.model.name, self.networks["spiking"])
+        forms = {**self.networks, "spiking-merged": self.merged}
+        workloads = {}
+        for form, network in forms.items():
+            images = self._images(network)
+            self.say(f"measure: {form}, {images.shape[1]} samples, T={images.shape[0]}")
+            workloads[form] = profile(network, images, time_first=True, name=f"{self.spec.model.name} {form}")
+        return workloads
+
+    def record(self, workloads: dict[str, Workload], estimates: dict[str, Estimate]) -> ConversionRecord:
+        """Evaluate accuracy and put the summary together."""
+        spec, images = self.spec, self._images(self.merged)
+        return ConversionRecord(
+            model=spec.model.name,
+            variant=spec.model.variant or "default",
+            timesteps=spec.model.timesteps,
+            neuron=spec.model.neuron,
+            surrogate=spec.model.surrogate,
+            attention=spec.model.attention or "default",
+            convention=spec.convention,
+            dataset=self.dataset.name,
+            dataset_source=f"{self.dataset.source} {self.dataset.preprocessing}".strip(),
+            test_samples=len(self.dataset.test),
+            profiled_samples=images.shape[1],
+            rows=summary_rows(spec.model.timesteps, self._parameters(), self._accuracies(), workloads, estimates),
+            training=self.history,
+            merge_error=merge_error(self.networks["spiking"], self.merged, images),
+            notes=self.notes,
+        )
+
+    def is_trained(self, form: str) -> bool:
+        """Whether the network's weights were trained here or given."""
+        return bool(self.spec.training.epochs) or self._has_weights(form)
+
+    def _has_weights(self, form: str) -> bool:
+        return form == "spiking" and self.spec.model.weights is not None
+
+    def _images(self, network: nn.Module) -> Tensor:
+        """The held-out images to profile, `[T, B, C, H, W]`."""
+        side = self.dataset.image_size
+        count = self.spec.profile_samples or max(1, _PIXELS_TO_PROFILE // side**2)
+        timesteps = int(getattr(network, "timesteps", 1))
+        images, _ = next(iter(self.dataset.test.batches(min(count, len(self.dataset.test)), timesteps)))
+        return images.to(self.device)
+
+    def _accuracies(self) -> dict[str, float | None]:
+        """Held-out accuracy of each form; None where it is unlabelled or untrained."""
+        found: dict[str, float | None] = {}
+        for form, network in {**self.networks, "spiking-merged": self.merged}.items():
+            trained = self.is_trained(form.removesuffix("-merged"))
+            known = self.history.get(form, [])
+            if known:
+                found[form] = known[-1].test_accuracy
+            elif self.dataset.classes and trained:
+                self.say(f"evaluate: {form}, {len(self.dataset.test)} samples")
+                found[form] = accuracy(network, self.dataset.test, int(getattr(network, "timesteps", 1)), self.device)
+            else:
+                found[form] = None
+        return found
+
+    def _parameters(self) -> dict[str, int]:
+        forms = {**self.networks, "spiking-merged": self.merged}
+        return {form: sum(p.numel() for p in network.parameters()) for form, network in forms.items()}
+
+
+@torch.no_grad()
+def merge_error(network: nn.Module, merged: nn.Module, images: Tensor) -> float:
+    """Largest difference of a logit between the two forms, relative to the largest logit."""
+    expected, found = network(images), merged(images)
+    largest = expected.abs().max().item()
+    return (expected - found).abs().max().item() / largest if largest else math.nan
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device {name!r} is unknown; give cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device 'cuda' was asked for but torch finds none here; use --device cpu.")
+    return device

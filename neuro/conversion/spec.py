@@ -1,0 +1,181 @@
+"""What a run is asked to do, as one document: `spec.yaml`, `--config FILE`, `--set key=value` and the flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hardware_models.errors import InputError, unknown_name
+from hardware_models.shipped import shipped_configs
+from neuro.training.settings import TrainingSettings
+
+SCHEMA = "neuro.spec/1"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class ModelSpec(_Section):
+    """Which network.
+
+    Attributes:
+        name: a registered architecture.
+        variant: its size; null takes the architecture's default.
+        timesteps: T.
+        neuron: `if`, `lif`, `plif` or `ilif`.
+        neuron_parameters: further arguments of the neuron, such as `tau`.
+        surrogate: the surrogate gradient; `surrogate_alpha` its sharpness, null for the usual one.
+        attention: the kind of attention; null takes the architecture's own.
+        overrides: fields of the architecture's configuration that replace the variant's.
+        weights: a safetensors file or torch checkpoint to start from.
+    """
+
+    name: str = "spikeformer_v2"
+    variant: str | None = None
+    timesteps: Annotated[int, Field(ge=1)] = 4
+    neuron: Literal["if", "lif", "plif", "ilif"] = "lif"
+    neuron_parameters: dict[str, Any] = Field(default_factory=dict)
+    surrogate: str = "sigmoid"
+    surrogate_alpha: float | None = None
+    attention: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    weights: str | None = None
+
+
+class DataSpec(_Section):
+    """Which data: a name such as `digits` or `folder:PATH`, and the side of the images (null: the variant's)."""
+
+    name: str = "digits"
+    image_size: Annotated[int, Field(ge=1)] | None = None
+
+
+class RunSpec(_Section):
+    """Everything a run depends on, apart from the code.
+
+    Attributes:
+        seed: of initial weights, sample order, augmentation and stochastic depth.
+        device: a torch device.
+        convention: the rules of the energy figures.
+        profile_samples: samples to run while measuring; null chooses by the size of the images.
+    """
+
+    schema_version: Literal["neuro.spec/1"] = Field(default=SCHEMA, alias="schema")
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    data: DataSpec = Field(default_factory=DataSpec)
+    training: TrainingSettings = Field(default_factory=TrainingSettings)
+    seed: Annotated[int, Field(ge=0)] = 0
+    device: str = "cpu"
+    convention: str = "horowitz45"
+    profile_samples: Annotated[int, Field(ge=1)] | None = None
+
+    def to_yaml(self) -> str:
+        """Return the document as YAML."""
+        return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False)
+
+
+def resolve_spec(given: dict[str, Any]) -> RunSpec:
+    """Complete what the user gave with the data set's training defaults, and validate it.
+
+    Args:
+        given: nested settings; what is missing takes its default.
+
+    Raises:
+        InputError: an unknown key (with the nearest names) or a value that does not fit.
+    """
+    data_name = str((given.get("data") or {}).get("name", DataSpec().name)).split(":")[0]
+    defaults: dict[str, Any] = {}
+    shipped = shipped_configs("neuro", "training") / f"{data_name}.yaml"
+    if shipped.is_file():
+        defaults = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    merged = merge_settings(defaults, given)
+    if given.get("model", {}).get("weights") and "epochs" not in (given.get("training") or {}):
+        # Weights that were given are measured as they are unless training is asked for.
+        merged = merge_settings(merged, {"training": {"epochs": 0}})
+    return validate_spec(merged)
+
+
+def validate_spec(data: Any, origin: str = "the settings") -> RunSpec:
+    """Validate plain data as a `RunSpec`; the first fault becomes one sentence."""
+    if not isinstance(data, dict):
+        raise InputError(f"{origin}: expected a mapping with model, data and training; see spec.yaml of any run.")
+    if data.get("schema", SCHEMA) != SCHEMA:
+        raise InputError(f"{origin}: schema {data['schema']!r} is not {SCHEMA!r}; remove that line or rewrite the file.")
+    try:
+        return RunSpec.model_validate(data)
+    except ValidationError as error:
+        raise _first_fault(error, origin) from error
+
+
+def _first_fault(error: ValidationError, origin: str) -> InputError:
+    fault = error.errors()[0]
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return unknown_name("key", key, known_keys())
+    if key == "model.neuron":
+        return unknown_name("neuron", fault["input"], ["if", "lif", "plif", "ilif"])
+    if key == "model.timesteps":
+        return InputError(f"timesteps was {fault['input']!r}; give a whole number of at least 1.")
+    return InputError(f"{origin}: {key} was {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
+
+
+def known_keys() -> list[str]:
+    """Return every dotted key that `--set` takes."""
+    keys = []
+    for name, field in RunSpec.model_fields.items():
+        section = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            keys += [f"{name}.{inner}" for inner in section.model_fields]
+        elif name != "schema_version":
+            keys.append(name)
+    return keys
+
+
+def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` laid on top, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge_settings(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        InputError: it does not exist, is no YAML, or holds no mapping.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; give an existing YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
+    if not isinstance(data, dict):
+        raise InputError(f"{path} holds no settings; write keys such as 'model: {{name: spikeformer_v2}}'.")
+    return data
+
+
+def parse_assignment(text: str) -> dict[str, Any]:
+    """Turn `section.key=value` into nested settings; the value is read as YAML.
+
+    Raises:
+        InputError: no `=`, an unknown key, or a value that is no YAML.
+    """
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InputError(f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5.")
+    prefixes = ("model.overrides.", "model.neuron_parameters.")
+    if key not in known_keys() and not key.startswith(prefixes):
+        raise unknown_name("key", key, known_keys())
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {key} was given {value!r}, which is not a YAML value.") from error
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested  # type: ignore[no-any-return]

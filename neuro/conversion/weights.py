@@ -1,0 +1,103 @@
+"""Weights from and to files, without ever unpickling code."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from hardware_models.errors import InputError
+from hardware_models.files import write_atomically
+
+
+def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
+    """Write the model's state as safetensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with write_atomically(path, "wb") as file:
+        file.write(save_safetensors(tensors, metadata))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Load a safetensors file or a torch checkpoint into `model`.
+
+    A checkpoint may hold the tensors directly or under `model`, `state_dict` or `module`; a `module.` prefix of
+    every name (data-parallel training) is dropped.
+
+    Raises:
+        InputError: missing, truncated or foreign files, pickled code, names or shapes that do not fit.
+    """
+    state = _read(path)
+    if state and all(name.startswith("module.") for name in state):
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    _check_fit(path, state, model.state_dict())
+    model.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read weights {path}: {error.strerror}; give a safetensors file or torch checkpoint.") from error
+    if path.suffix == ".safetensors" or _looks_like_safetensors(content):
+        try:
+            return load_safetensors(content)
+        except (SafetensorError, json.JSONDecodeError, ValueError) as error:
+            raise InputError(f"{path} is damaged or truncated ({error}); get the safetensors file again.") from error
+    return _read_checkpoint(path)
+
+
+def _looks_like_safetensors(content: bytes) -> bool:
+    """A safetensors file starts with the length of its JSON header, then `{`."""
+    return len(content) > 9 and content[8:9] == b"{"
+
+
+def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(path) or "Unsupported" in str(error):
+            raise InputError(
+                f"{path} holds pickled Python objects beside tensors, which are never loaded because they can run "
+                "code; save the state dict alone, or as safetensors."
+            ) from error
+        raise InputError(f"{path} is no torch checkpoint; give a safetensors file or a saved state dict.") from error
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{path} is damaged or truncated; get the checkpoint again.") from error
+    for key in ("model", "state_dict", "module"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+            break
+    if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+        raise InputError(f"{path} holds no state dict; save model.state_dict() and give that file.")
+    return loaded
+
+
+def _check_fit(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Say in one sentence what does not fit, with an example of each kind."""
+    missing = [name for name in wanted if name not in given]
+    extra = [name for name in given if name not in wanted]
+    shapes = [name for name in wanted if name in given and given[name].shape != wanted[name].shape]
+    if not (missing or extra or shapes):
+        return
+    faults = []
+    if shapes:
+        name = shapes[0]
+        faults.append(
+            f"{len(shapes)} of other shapes ({name}: {list(given[name].shape)}, expected {list(wanted[name].shape)})"
+        )
+    if missing:
+        faults.append(f"{len(missing)} missing ({missing[0]})")
+    if extra:
+        faults.append(f"{len(extra)} unknown ({extra[0]})")
+    raise InputError(
+        f"{path} does not fit this network: of {len(wanted)} tensors {', '.join(faults)}; check --model, --variant, "
+        "--neuron, --attention and the number of classes."
+    )

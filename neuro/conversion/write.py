@@ -1,0 +1,48 @@
+"""Write the documents of a run directory, each whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from hardware_models.estimate import Estimate
+from hardware_models.files import write_atomically
+from hardware_models.workload import Workload
+from neuro.conversion.directory import write_json
+from neuro.conversion.environment import describe_environment
+from neuro.conversion.record import ConversionRecord
+from neuro.conversion.spec import RunSpec
+from neuro.conversion.weights import save_weights
+from neuro.report import write_report
+
+ESTIMATES_SCHEMA = "neuro.estimates/1"
+
+_WORKLOAD_FILES = {"spiking-merged": "workload.json", "spiking": "workload-as-trained.json", "float": "workload-float.json"}
+
+
+def write_request(out: Path, spec: RunSpec) -> None:
+    """Write what was asked for and under which circumstances, before any work is done."""
+    with write_atomically(out / "spec.yaml") as file:
+        file.write(spec.to_yaml())
+    write_json(out / "environment.json", describe_environment(spec.seed, spec.device))
+
+
+def write_results(
+    out: Path,
+    record: ConversionRecord,
+    spiking: nn.Module,
+    float_parent: nn.Module,
+    workloads: dict[str, Workload],
+    estimates: dict[str, Estimate],
+) -> None:
+    """Write weights, workloads, estimates, the record, and last the report."""
+    metadata = {"schema": "neuro.weights/1", "model": f"{record.model} {record.variant}"}
+    save_weights(out / "weights.safetensors", spiking, metadata)
+    save_weights(out / "weights-float.safetensors", float_parent, metadata)
+    for form, name in _WORKLOAD_FILES.items():
+        workloads[form].save(out / name)
+    plain = {form: estimate.model_dump(mode="json", by_alias=True) for form, estimate in estimates.items()}
+    write_json(out / "estimate.json", {"schema": ESTIMATES_SCHEMA, "estimates": plain})
+    write_json(out / "conversion.json", record.model_dump(mode="json", by_alias=True))
+    write_report(out)

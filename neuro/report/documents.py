@@ -1,0 +1,171 @@
+"""The documents of a run directory, read and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hardware_models.errors import InputError
+from hardware_models.estimate import Estimate
+from hardware_models.workload import Workload
+from neuro.convert.record import SCHEMA as CONVERSION_SCHEMA
+from neuro.convert.record import ConversionRecord
+
+ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
+
+FormKey = Literal["float", "spiking", "spiking-merged", "quantized"]
+"""The forms of one network, as in `SummaryRow.key`."""
+
+FORM_NAMES: dict[FormKey, str] = {
+    "spiking-merged": "Spiking, merged",
+    "spiking": "Spiking, as trained",
+    "float": "Float parent",
+    "quantized": "Quantized parent",
+}
+"""For people, the form of most interest first."""
+
+WORKLOAD_FILES: dict[FormKey, str] = {
+    "spiking-merged": "workload.json",
+    "spiking": "workload-as-trained.json",
+    "float": "workload-float.json",
+}
+"""The forms that were run and measured; the quantized parent runs the float parent's operators."""
+
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+class Estimates(BaseModel):
+    """Content of `estimate.json`: one estimate for each form of the network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_version: Literal["neuro.estimates/1"] = Field(default=ESTIMATES_SCHEMA, alias="schema")
+    estimates: dict[FormKey, Estimate] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class RunDocuments:
+    """Everything that a report is made from.
+
+    Attributes:
+        spec: what was asked for, as plain data.
+        record: summary rows and training.
+        workloads: what was measured, by form; `float`, `spiking` and `spiking-merged`.
+        estimates: energy by layer, by form.
+        environment: versions, seed, command, as plain data.
+        date: when the run was made, for people.
+    """
+
+    spec: Mapping[str, Any]
+    record: ConversionRecord
+    workloads: Mapping[FormKey, Workload]
+    estimates: Mapping[FormKey, Estimate]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    date: str = ""
+
+    @classmethod
+    def load(cls, directory: Path) -> RunDocuments:
+        """Read a run directory.
+
+        Raises:
+            InputError: the directory or one of its documents is missing, unreadable, or something else.
+        """
+        if not directory.is_dir():
+            raise InputError(f"{directory} is no run directory; give the folder that neuro convert wrote.")
+        record = _read_model(directory / "conversion.json", ConversionRecord, CONVERSION_SCHEMA)
+        environment = _mapping(_read_json(directory / "environment.json"), directory / "environment.json")
+        return cls(
+            spec=_read_spec(directory / "spec.yaml"),
+            record=record,
+            workloads={form: _read_workload(directory / name) for form, name in WORKLOAD_FILES.items()},
+            estimates=_read_model(directory / "estimate.json", Estimates, ESTIMATES_SCHEMA).estimates,
+            environment=environment,
+            date=_date(environment.get("started"), directory / "conversion.json"),
+        )
+
+
+def _date(started: object, path: Path) -> str:
+    """When the run started, else when `path` was written."""
+    try:
+        when = datetime.fromisoformat(str(started))
+    except ValueError:
+        when = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def attributed(said: Iterable[tuple[FormKey, Iterable[str]]]) -> list[str]:
+    """Each sentence once; one that does not hold for every form names those that it holds for."""
+    by_form = [(form, list(texts)) for form, texts in said]
+    sentences = dict.fromkeys(text for _, texts in by_form for text in texts)
+    holds = {text: [FORM_NAMES[form] for form, texts in by_form if text in texts] for text in sentences}
+    return [
+        text if len(names) == len(by_form) else f"{text} ({', '.join(names)})"
+        for text, names in holds.items()
+    ]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path} does not exist; give a whole run directory, or make one with neuro convert."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text; restore it, or run neuro convert again.") from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}); mend its permissions or give another run."
+        ) from error
+
+
+def _read_json(path: Path) -> Any:
+    text = _read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not JSON ({error}); restore it, or run neuro convert again.") from error
+
+
+def _mapping(data: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise InputError(
+            f"{path} holds no mapping of keys to values; restore it, or run neuro convert again."
+        )
+    return {str(key): value for key, value in data.items()}
+
+
+def _read_spec(path: Path) -> dict[str, Any]:
+    text = _read_text(path)
+    try:
+        return _mapping(yaml.safe_load(text), path)
+    except (yaml.YAMLError, RecursionError) as error:
+        problem = getattr(error, "problem", None) or "nested too deeply"
+        raise InputError(
+            f"{path} is not YAML ({problem}); restore it, or run neuro convert again."
+        ) from error
+
+
+def _read_model(path: Path, model: type[_Document], schema: str) -> _Document:
+    data = _mapping(_read_json(path), path)
+    if data.get("schema") != schema:
+        raise InputError(
+            f"{path} has schema {data.get('schema')!r}; expected {schema!r}, as neuro convert writes it."
+        )
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the top level"
+        raise InputError(f"{path} is not valid: {first['msg']} at {place}; mend that entry.") from error
+
+
+def _read_workload(path: Path) -> Workload:
+    return Workload.from_dict(_mapping(_read_json(path), path), str(path))
