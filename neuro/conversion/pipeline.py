@@ -18,7 +18,7 @@ from hardware_models.workload import Workload
 from neuro.conversion.directory import check_usable, default_directory, load_spec, make_directory
 from neuro.conversion.networks import build_float_parent, build_spiking, calibrate_batchnorm, load_data
 from neuro.conversion.record import ConversionRecord, EpochRecord
-from neuro.conversion.spec import RunSpec, resolve_spec
+from neuro.conversion.spec import RunSpec, merge_settings, place_keywords, resolve_spec
 from neuro.conversion.summary import summary_rows
 from neuro.conversion.weights import load_weights
 from neuro.conversion.write import write_request, write_results
@@ -80,34 +80,8 @@ def convert(
         InputError: anything in the request that does not fit.
         RunError: a fault while running.
     """
-    spec = resolve_spec(settings_from_keywords({"model": model, **given}, settings or {}))
+    spec = resolve_spec(merge_settings(settings or {}, place_keywords({"model": model, **given})))
     return run_conversion(spec, Path(out) if out is not None else None)
-
-
-_KEYWORDS = {
-    "model": ("model", "name"),
-    **{key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")},
-    "data": ("data", "name"),
-    "image_size": ("data", "image_size"),
-    "epochs": ("training", "epochs"),
-    **{key: (key,) for key in ("seed", "device", "convention", "profile_samples")},
-}
-
-
-def settings_from_keywords(given: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Place flat keywords (those that are not None) where the run's specification has them."""
-    from hardware_models.errors import unknown_name
-    from neuro.conversion.spec import merge_settings
-
-    nested = dict(settings)
-    for key, value in given.items():
-        if key not in _KEYWORDS:
-            raise unknown_name("keyword", key, _KEYWORDS)
-        if value is not None:
-            for part in reversed(_KEYWORDS[key]):
-                value = {part: value}
-            nested = merge_settings(nested, value)
-    return nested
 
 
 def run_in_directory(given: dict[str, Any], out: Path | None, resume: bool, say: Say) -> Conversion:

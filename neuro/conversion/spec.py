@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,6 +135,35 @@ def known_keys() -> list[str]:
     return keys
 
 
+_KEYWORDS = {
+    "model": ("model", "name"),
+    **{key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")},
+    "data": ("data", "name"),
+    "image_size": ("data", "image_size"),
+    "epochs": ("training", "epochs"),
+    **{key: (key,) for key in ("seed", "device", "convention", "profile_samples")},
+}
+"""Where the specification has what the command line and `neuro.convert` take as flat keywords."""
+
+
+def place_keywords(given: dict[str, Any]) -> dict[str, Any]:
+    """Place flat keywords (those that are not None) where the specification has them."""
+    nested: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in _KEYWORDS:
+            raise unknown_name("keyword", key, _KEYWORDS)
+        if value is not None:
+            nested = merge_settings(nested, _nest(_KEYWORDS[key], value))
+    return nested
+
+
+def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """`("a", "b"), 1` -> `{"a": {"b": 1}}`."""
+    for key in reversed(keys):
+        value = {key: value}
+    return value  # type: ignore[no-any-return]
+
+
 def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Return `base` with the values of `over` laid on top, section by section."""
     merged = dict(base)
@@ -173,9 +203,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if key not in known_keys() and not key.startswith(prefixes):
         raise unknown_name("key", key, known_keys())
     try:
-        nested: Any = yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"--set {key} was given {value!r}, which is not a YAML value.") from error
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return nested  # type: ignore[no-any-return]
+    return _nest(key.split("."), parsed)

@@ -14,7 +14,7 @@ from neuro.conversion.environment import describe_environment
 from neuro.conversion.record import ConversionRecord
 from neuro.conversion.spec import RunSpec
 from neuro.conversion.weights import save_weights
-from neuro.report import write_report
+from neuro.report import RunDocuments, render_html
 
 ESTIMATES_SCHEMA = "neuro.estimates/1"
 
@@ -45,4 +45,5 @@ def write_results(
     plain = {form: estimate.model_dump(mode="json", by_alias=True) for form, estimate in estimates.items()}
     write_json(out / "estimate.json", {"schema": ESTIMATES_SCHEMA, "estimates": plain})
     write_json(out / "conversion.json", record.model_dump(mode="json", by_alias=True))
-    write_report(out)
+    with write_atomically(out / "report.html") as file:
+        file.write(render_html(RunDocuments.load(out)))

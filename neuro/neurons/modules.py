@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
+from neuro.neurons import fused
 from neuro.neurons.functional import FireReset, if_step, integer_lif_step, lif_step, unroll_integer_spikes
 from neuro.neurons.surrogate import Surrogate, surrogate
 
@@ -54,6 +55,14 @@ class SpikingNeuron(nn.Module):
         """Return the spikes and the new potential of one timestep."""
         raise TypeError(f"{type(self).__name__} must define step(x, v)")
 
+    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the spikes `[T, ...]` of input `[T, ...]` and the last potential: `step` repeated."""
+        spikes = []
+        for x_t in x.unbind(0):
+            s, v = self.step(x_t, v)
+            spikes.append(s)
+        return torch.stack(spikes), v
+
     def forward(self, x: Tensor, v: Tensor | None = None) -> Tensor:
         """Return the spikes for `x`; see the module docstring for shapes and state."""
         if self.step_mode == "s":
@@ -62,13 +71,9 @@ class SpikingNeuron(nn.Module):
             return s
         if x.shape[0] == 0:
             raise InputError(f"a neuron in multi-step mode was given {tuple(x.shape)}; T must be at least 1.")
-        v = self._initial(x[0]) if v is None else v
-        spikes = []
-        for x_t in x.unbind(0):
-            s, v = self.step(x_t, v)
-            spikes.append(s)
+        s, v = self.multi_step(x, self._initial(x[0]) if v is None else v)
         self.v = v.detach()
-        return torch.stack(spikes)
+        return s
 
     def __getstate__(self) -> dict[str, Any]:
         # A potential that carries a graph (single-step training) cannot be copied or pickled; its value can.
@@ -119,6 +124,12 @@ class IF(SpikingNeuron):
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return if_step(x, v, self.fire_reset)
 
+    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        # A subclass with its own step, or a learned threshold, is stepped through autograd.
+        if type(self).step is not IF.step or isinstance(self.v_threshold, Tensor):
+            return super().multi_step(x, v)
+        return fused.multi_step(x, v, self.fire_reset, leak=False)
+
     def extra_repr(self) -> str:
         return (
             f"v_threshold={self.v_threshold}, v_reset={self.v_reset}, surrogate={self.surrogate.name}, "
@@ -150,6 +161,11 @@ class LIF(IF):
 
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return lif_step(x, v, self.fire_reset, self.tau, self.decay_input)
+
+    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        if type(self).step is not LIF.step or isinstance(self.v_threshold, Tensor):
+            return super().multi_step(x, v)
+        return fused.multi_step(x, v, self.fire_reset, self.tau, self.decay_input)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, decay_input={self.decay_input}, {super().extra_repr()}"

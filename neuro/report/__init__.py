@@ -6,7 +6,7 @@ page = render_html(documents)
 
 from neuro.report.audit import AccumulateOnlyShare, AuditRow, accumulate_only_share, audit
 from neuro.report.documents import Estimates, RunDocuments
-from neuro.report.html import render_html
+from neuro.report.html import render_html, write_report
 from neuro.report.tables import print_summary, to_csv, to_json, to_markdown
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "to_csv",
     "to_json",
     "to_markdown",
+    "write_report",
 ]

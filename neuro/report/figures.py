@@ -36,7 +36,8 @@ def si(value: float | None, unit: str = "", digits: int = 3) -> str:
     """Write `7.46e-6` with unit `J` as `7.46 µJ`; `not measured` for None and NaN."""
     if value is None or not math.isfinite(value):
         return NOT_MEASURED
-    exponent = _exponent(float(f"{value:.{digits - 1}e}"))  # rounded first: 999.9 is 1.00 k
+    value = float(f"{value:.{digits - 1}e}") if value != int(value) or abs(value) >= 1000 else value
+    exponent = _exponent(value)  # of the rounded value: 999.9 is 1.00 k
     scaled = value / 10.0**exponent
     decimals = digits - 1 - math.floor(math.log10(abs(scaled))) if scaled else 0
     number = f"{scaled:.{max(decimals, 0)}f}" if value != int(value) or exponent else f"{value:.0f}"

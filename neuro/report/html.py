@@ -7,12 +7,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from hardware_models.files import write_atomically
 from neuro.report.cells import Cell, Table, heads
 from neuro.report.curves import rates_view, training_view
 from neuro.report.documents import RunDocuments, attributed
@@ -28,6 +30,20 @@ _KINDS = {
     "ac": "accumulates (AC)",
     "other": "both kinds or neither, not separable",
 }
+
+
+def write_report(run: Path, path: Path | None = None) -> Path:
+    """Write the page of a run directory to `path`, else to `run / "report.html"`, and return where it is.
+
+    Raises:
+        InputError: the run directory or one of its documents cannot be used.
+        RunError: the page cannot be written.
+    """
+    path = path or run / "report.html"
+    page = render_html(RunDocuments.load(run))
+    with write_atomically(path) as file:
+        file.write(page)
+    return path
 
 
 def render_html(documents: RunDocuments) -> str:

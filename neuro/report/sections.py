@@ -90,7 +90,7 @@ def _energy_lead(documents: RunDocuments, form: FormKey, totals: list[tuple[str,
     if not total:
         return lead
     most = max(estimate.layers, key=lambda layer: layer.energy_j)
-    return f"{lead} Most of one layer: {most.name} with {percent(most.energy_j / total)}."
+    return f"{lead} The costliest layer, {most.name}, takes {percent(most.energy_j / total)}."
 
 
 def _stacked_columns(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from neuro.convert.record import ConversionRecord, SummaryRow
+from neuro.conversion.record import ConversionRecord, SummaryRow
 from neuro.report.figures import NOT_MEASURED, Column, is_number, percent
 
 _STEP = "spikes/\nneuron/\nstep"
@@ -20,7 +22,8 @@ def print_summary(record: ConversionRecord, console: Console) -> None:
     The energy band stands below the energy.
     """
     table = _table(record.rows)
-    if Measurement.get(console, console.options, table).minimum <= console.width:
+    unbounded = console.options.update(width=10_000)
+    if Measurement.get(console, unbounded, table).minimum <= console.width:
         console.print(table)
     else:
         _print_blocks(record.rows, console)
@@ -48,38 +51,49 @@ def _rate(row: SummaryRow) -> str:
 
 
 def _table(rows: list[SummaryRow]) -> Table:
-    parameters, operations, energy = _columns(rows)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True, show_lines=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("Form", overflow="fold", min_width=12)
-    table.add_column("Accuracy\n%", justify="right", no_wrap=True)
-    units = [("Params", parameters.unit), ("Rate", _STEP)]
-    units += [(name, operations.unit) for name in ("SOPs", "MAC", "AC")] + [("Energy", energy.unit)]
-    for name, unit in units:
-        table.add_column(f"{name}\n{unit}".rstrip(), justify="right", no_wrap=True)
-    for row in rows:
-        counts = (operations.text(value) for value in (row.sops, row.macs, row.acs))
-        band = energy.band(row.energy_low_j, row.energy_high_j)
-        cost = Text(energy.text(row.energy_j)).append(f"\n{band}" if band else "", "dim")
-        table.add_row(
-            Text(row.name), _accuracy(row), parameters.text(row.parameters), _rate(row), *counts, cost
-        )
+    cells = [_cells(row, *_columns(rows)) for row in rows]
+    for head, *texts in zip(_heads(*_columns(rows)), *cells, strict=True):
+        width = max(len(line) for text in (head, *texts) for line in text.splitlines())
+        table.add_column(head, justify="right", min_width=width)
+    for row, (*texts, cost) in zip(rows, cells, strict=True):
+        energy, _, band = cost.partition("\n")
+        table.add_row(Text(row.name), *texts, Text(energy).append(f"\n{band}" if band else "", "dim"))
     return table
 
 
+def _heads(parameters: Column, operations: Column, energy: Column) -> list[str]:
+    units = [("Accuracy", "%"), ("Params", parameters.unit), ("Rate", _STEP)]
+    units += [(name, operations.unit) for name in ("SOPs", "MAC", "AC")] + [("Energy", energy.unit)]
+    return [f"{name}\n{unit}".rstrip() for name, unit in units]
+
+
+def _cells(row: SummaryRow, parameters: Column, operations: Column, energy: Column) -> list[str]:
+    """Texts of a row behind its name; the band is the second line of the energy."""
+    counts = (operations.text(value) for value in (row.sops, row.macs, row.acs))
+    cost = f"{energy.text(row.energy_j)}\n{energy.band(row.energy_low_j, row.energy_high_j)}"
+    return [_accuracy(row), parameters.text(row.parameters), _rate(row), *counts, cost]
+
+
 def _print_blocks(rows: list[SummaryRow], console: Console) -> None:
-    parameters, operations, energy = _columns(rows)
+    columns = _columns(rows)
     for row in rows:
         console.print(Text(row.name, "bold"))
-        accuracy = _accuracy(row)
-        lines = [
-            ("accuracy", NOT_MEASURED if accuracy == "-" else f"{accuracy} %"),
-            ("parameters", f"{parameters.text(row.parameters)} {parameters.unit}"),
-            ("rate", f"{_rate(row)} spikes/neuron/step"),
-            *((name, f"{operations.text(value)} {operations.unit}")
-              for name, value in (("SOPs", row.sops), ("MAC", row.macs), ("AC", row.acs))),
-            ("energy", f"{energy.text(row.energy_j)} {energy.unit}"),
-            ("band", f"{energy.band(row.energy_low_j, row.energy_high_j) or '-'} {energy.unit}"),
-        ]  # fmt: skip
-        for name, text in lines:
+        for name, text in _lines(row, *columns):
             console.print(Text(f"  {name:<11}{text}".rstrip()))
         console.print()
+
+
+def _lines(
+    row: SummaryRow, parameters: Column, operations: Column, energy: Column
+) -> Iterator[tuple[str, str]]:
+    accuracy = _accuracy(row)
+    yield "accuracy", NOT_MEASURED if accuracy == "-" else f"{accuracy} %"
+    yield "parameters", f"{parameters.text(row.parameters)} {parameters.unit}"
+    yield "rate", f"{_rate(row)} spikes/neuron/step" if is_number(row.firing_rate) else "-"
+    for name, value in (("SOPs", row.sops), ("MAC", row.macs), ("AC", row.acs)):
+        yield name, f"{operations.text(value)} {operations.unit}"
+    yield "energy", f"{energy.text(row.energy_j)} {energy.unit}"
+    if band := energy.band(row.energy_low_j, row.energy_high_j):
+        yield "band", f"{band} {energy.unit}"

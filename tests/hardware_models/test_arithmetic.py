@@ -126,6 +126,13 @@ def test_a_technology_without_integers_is_refused():
         multiply_energy(toy(fp32_mul=3.7), Number(8), Number(8))
 
 
+def test_bands_of_the_table_widen_derived_bands():
+    entry = {"value": 0.8, "low": 0.4, "high": 1.6, "unit": "pJ", "source": "a", "grade": "assumed"}
+    one = Technology(name="toy", title="a toy", node="1 um", source="a test", figures={"int8_add": entry})
+    addition = ac_energy(one, Number(16))
+    assert (addition.value, *addition.band) == pytest.approx((1.6, 0.8, 3.2))
+
+
 def test_units_of_multiplication_and_addition_may_differ():
     mixed = Technology.model_validate(
         {

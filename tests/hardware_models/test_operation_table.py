@@ -52,6 +52,11 @@ def test_heads_are_read_where_they_are_named(tmp_path, line):
     assert read(tmp_path, f"{line}\n{TABLE}").header.heads == 12
 
 
+def test_rates_may_be_given_in_percent(tmp_path):
+    rates = read(tmp_path, TABLE.replace("0.5,0.25,0.125", "50%, 25 %, 12.5%")).header.rates[0]
+    assert (rates.q, rates.k, rates.v) == (0.5, 0.25, 0.125)
+
+
 def same_rows(first, second):
     return [row.__dict__ | {"line": 0} for row in first.rows] == [
         row.__dict__ | {"line": 0} for row in second.rows

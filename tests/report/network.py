@@ -187,7 +187,7 @@ def network_documents(blocks: int = 8, timesteps: int = 4, epochs: int = 20) -> 
             estimates["quantized"],
             parameters=412_345,
             bits=3,
-            note="The float parent at 3 bits; its accuracy is not measured, energy in proportion to the bits.",
+            note="The float parent at 3 bits; accuracy not measured, energy in proportion to the bits.",
         ),
     ]
     return documents_of(workloads, rows, estimates, epochs)

@@ -10,7 +10,7 @@ import yaml
 
 from hardware_models.estimate import Estimate, LayerEstimate
 from hardware_models.workload import Bounds, Layer, Operand, Workload
-from neuro.convert.record import ConversionRecord, EpochRecord, SummaryRow
+from neuro.conversion.record import ConversionRecord, EpochRecord, SummaryRow
 from neuro.report.documents import WORKLOAD_FILES, Estimates, FormKey, RunDocuments
 
 MAC_J, AC_J = 4.6e-12, 0.9e-12
@@ -170,8 +170,8 @@ def documents_of(
 def small_documents(name: str = "stem") -> RunDocuments:
     """A convolution on real values, a neuron layer, a linear layer on its spikes; T = 2, two samples.
 
-    stem.conv is 1 -> 2 channels, 3x3 on 4x4: 16 * 2 * 9 = 288 MACs a step, 576 an inference. Its 32 neurons fire
-    16 then 8 spikes over both samples. head is 32 -> 10: 240 accumulates over both samples, 120 an inference.
+    stem.conv is 1 -> 2 channels, 3x3 on 4x4: 16 * 2 * 9 = 288 MACs a step, 576 an inference. Its 32 neurons
+    fire 16 then 8 spikes over both samples. head is 32 -> 10: 240 accumulates over both, 120 an inference.
     """
     conv = Layer(
         name=f"{name}.conv",

@@ -104,7 +104,9 @@
     };
     chart.addEventListener("pointermove", (event) => show(under(event)));
     chart.addEventListener("pointerdown", (event) => show(under(event)));
-    chart.addEventListener("pointerleave", () => { if (document.activeElement !== chart) show(-1); });
+    chart.addEventListener("pointerleave", (event) => {
+      if (event.pointerType !== "touch" && document.activeElement !== chart) show(-1);
+    });
     chart.addEventListener("blur", () => show(-1));
     const steps = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity };
     chart.addEventListener("keydown", (event) => {

@@ -1,6 +1,6 @@
 """What a conversion found, as the plain documents of a run directory.
 
-    spec.yaml            what was asked for (`neuro.convert.spec.RunSpec`)
+    spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`)
     weights.safetensors  the spiking variant as trained
     workload.json        its inference form (merged), measured; arrays beside it in workload.npz
     workload-as-trained.json, workload-float.json   the variant before merging, and the float parent

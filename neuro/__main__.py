@@ -1,0 +1,5 @@
+"""`python -m neuro`."""
+
+from neuro.cli import entry_point
+
+entry_point()

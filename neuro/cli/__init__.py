@@ -1,0 +1,113 @@
+"""The command line: one thin file per command. Exit status: 0, 2 for input that cannot be used, 1 for a fault.
+
+Commands are imported only when they are called, so `neuro --help` waits neither for torch nor for anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from hardware_models.errors import InputError, RunError, unknown_name
+
+COMMANDS = {
+    "convert": "convert a network into its spiking variant; train, measure and cost it",
+    "energy": "energy of a run, a workload or a published operation log under a named convention",
+    "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
+    "models": "list the architectures and their variants",
+    "data": "list the data sets and where they are",
+}
+
+DESCRIPTION = """\
+Turn a network into a spike-driven or low-bit variant, train it, run it while measuring
+every spike, and say what it costs.
+
+commands:
+{commands}
+
+examples:
+  neuro convert --model spikeformer_v2 --timesteps 4       train and measure on real digits, two minutes
+  neuro convert --variant 15m --data folder:PHOTOS --epochs 0     only convert and measure, at 224x224
+  neuro energy RUN --convention spikingformer              the same run, as another paper would count it
+  neuro report RUN --format markdown                       its tables, to paste
+
+`neuro COMMAND --help` explains a command. Exit status: 0; 2 for input that cannot be used; 1 for a fault
+while running. --debug shows the traceback of an error."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one sentence."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message}; see {self.prog} --help.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        return _dispatch([a for a in given if a != "--debug"])
+    except InputError as error:
+        return _complain(str(error), 2, debug)
+    except RunError as error:
+        return _complain(str(error), 1, debug)
+    except KeyboardInterrupt:
+        return _complain("interrupted; whole epochs are kept, continue a run with --resume --out DIR.", 1, debug)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except MemoryError:
+        return _complain("out of memory; use a smaller --variant, image size or training.batch_size.", 1, debug)
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return _complain(f"{type(error).__name__}: {text}; run again with --debug for the traceback.", 1, debug)
+
+
+def entry_point() -> NoReturn:
+    """Run the command line and exit with its status."""
+    sys.exit(main())
+
+
+def _dispatch(given: list[str]) -> int:
+    if not given or given[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    if given[0] in ("-V", "--version"):
+        from importlib.metadata import version
+
+        print(f"neuro {version('neuro')}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        raise unknown_name("command", name, COMMANDS)
+    command = importlib.import_module(f"neuro.cli.{name}")
+    parser = _Parser(prog=f"neuro {name}", description=getattr(command, "DESCRIPTION", COMMANDS[name]))
+    command.add_arguments(parser)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    args, unknown = parser.parse_known_args(rest)
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]
+        raise unknown_name("argument", unknown[0], options)
+    return int(command.run(args))
+
+
+def _help() -> str:
+    commands = "\n".join(f"  {name:9} {text}" for name, text in COMMANDS.items())
+    return "usage: neuro COMMAND [options]\n\n" + DESCRIPTION.format(commands=commands)
+
+
+def _complain(message: str, status: int, debug: bool) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exc()
+    print(f"neuro: {message}", file=sys.stderr)
+    return status

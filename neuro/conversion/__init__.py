@@ -1,0 +1,1 @@
+"""From an architecture to a trained, measured and costed variant, and its run directory."""
