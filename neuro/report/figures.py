@@ -51,7 +51,7 @@ def percent(share: float | None, decimals: int = 1) -> str:
     least = 10.0**-decimals
     if 0 < share * 100 < least / 2:
         return f"<{least:.{decimals}f}{_SPACE}%"
-    if 100 - least / 2 < share * 100 < 100:
+    if 100 - least / 2 < share * 100 < 100 - 1e-9:  # nearer to 1 is the rounding of a sum
         return f">{100 - least:.{decimals}f}{_SPACE}%"
     return f"{share * 100:.{decimals}f}{_SPACE}%"
 
@@ -103,8 +103,9 @@ class Column:
         return f"{scaled:.{self.decimals}f}" if value else "0"
 
     def band(self, low: float, high: float) -> str:
-        """Write `low–high`, or nothing where the band is a point."""
-        return "" if low == high else f"{self.text(low)}–{self.text(high)}"
+        """Write `low–high`, or nothing where the band is narrower than the digits shown."""
+        ends = self.text(low), self.text(high)
+        return "" if ends[0] == ends[1] else "–".join(ends)
 
     def head(self, title: str) -> tuple[str, str]:
         """The column's title with its unit as shown and of the exact values: `Energy, µJ` and `Energy, J`."""

@@ -83,9 +83,10 @@ def _energy_ticks(top: float, step: float) -> list[tuple[float, str]]:
 
 def _energy_lead(documents: RunDocuments, form: FormKey, totals: list[tuple[str, float]]) -> str:
     estimate = documents.estimates[form]
-    total, (low, high) = estimate.energy_j, estimate.energy_band_j
+    total = estimate.energy_j
+    low, high = (si(end, "J") for end in estimate.energy_band_j)
     shares = [f"{percent(value / total)} {PART_NAMES[kind]}" for kind, value in totals if value > 0 and total]
-    band = "" if low == high else f" (band {si(low, 'J')} to {si(high, 'J')})"
+    band = "" if low == high else f" (band {low} to {high})"
     lead = f"{si(total, 'J')} per inference{band}: {', '.join(shares) or 'nothing counted'}."
     if not total:
         return lead

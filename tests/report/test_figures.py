@@ -58,6 +58,12 @@ def test_percent_never_rounds_to_all_or_nothing(share, text):
     assert percent(share).replace("\N{NO-BREAK SPACE}", " ") == text
 
 
+def test_a_band_without_width_is_not_shown():
+    column = Column.of([3.0])
+    assert column.band(0.1 + 0.2, 0.3) == ""
+    assert column.band(1, 3) == "1–3"
+
+
 def test_times():
     assert [times(x) for x in (3.421, 1240.0, 0.0938)] == ["3.42×", "1240×", "0.0938×"]
     assert times(math.inf) == times(0) == "not measured"
