@@ -92,6 +92,9 @@ def resolve_spec(given: dict[str, Any]) -> RunSpec:
     shipped = shipped_configs("neuro", "training") / f"{data_name}.yaml"
     if shipped.is_file():
         defaults = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    if "surrogate" in (given.get("model") or {}):
+        # A sharpness is meant for one surrogate; another one keeps its own.
+        defaults.get("model", {}).pop("surrogate_alpha", None)
     merged = merge_settings(defaults, given)
     if given.get("model", {}).get("weights") and "epochs" not in (given.get("training") or {}):
         # Weights that were given are measured as they are unless training is asked for.

@@ -44,6 +44,9 @@ class SpikeformerV2Config:
         image_size: side of the input the sizes are meant for.
         in_channels: channels of the input.
         num_classes: outputs of the head.
+        initial_gain: initial weight of every BatchNorm. With LIF neurons (tau 2, threshold 1) unit variance
+            leaves most neurons below threshold; 2 = tau x threshold keeps a deep network firing from the
+            first step, so that a short training suffices (the idea of tdBN, Zheng et al., AAAI 2021).
         drop_path: largest probability of skipping a transformer branch in training; grows with depth.
     """
 
@@ -56,6 +59,7 @@ class SpikeformerV2Config:
     image_size: int = 224
     in_channels: int = 3
     num_classes: int = 1000
+    initial_gain: float = 1.0
     drop_path: float = 0.0
 
     def __post_init__(self) -> None:
@@ -284,6 +288,9 @@ class SpikeformerV2(nn.Module):
         self.stage4 = transformer_blocks(c4, drop[config.depths[0] :])
         self.head_neuron = make_neuron(1.0)
         self.head = nn.Linear(c4, config.num_classes)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.constant_(module.weight, config.initial_gain)
         nn.init.trunc_normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
 

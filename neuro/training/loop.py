@@ -96,7 +96,9 @@ class _Training:
     def __post_init__(self) -> None:
         self.timesteps = int(getattr(self.model, "timesteps", 1))
         self.steps_per_epoch = math.ceil(len(self.split) / self.settings.batch_size)
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.settings.weight_decay))
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(self.model, self.settings.weight_decay), fused=True
+        )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.loss = _loss(self.model, self.settings)
 
