@@ -36,7 +36,9 @@ def write_atomically(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary = None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(f"could not write {path}: {reason}; free space or choose another directory with --out.") from error
+        raise RunError(
+            f"could not write {path}: {reason}; free space or choose another directory with --out."
+        ) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -32,10 +32,14 @@ def check_usable(path: Path, resume: bool) -> None:
     if path.exists() and not path.is_dir():
         raise InputError(f"--out {path} is a file; give a directory.")
     if path.is_dir() and any(path.iterdir()) and not resume:
-        raise InputError(f"--out {path} already holds files; choose another directory, or continue it with --resume.")
+        raise InputError(
+            f"--out {path} already holds files; choose another directory, or continue it with --resume."
+        )
     existing = next(p for p in (path, *path.resolve().parents) if p.exists())
     if not os.access(existing, os.W_OK):
-        raise InputError(f"--out {path} cannot be written ({existing} is read-only); choose another directory.")
+        raise InputError(
+            f"--out {path} cannot be written ({existing} is read-only); choose another directory."
+        )
 
 
 def make_directory(path: Path) -> None:
@@ -43,7 +47,9 @@ def make_directory(path: Path) -> None:
     try:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RunError(f"could not create {path}: {error.strerror}; choose another directory with --out.") from error
+        raise RunError(
+            f"could not create {path}: {error.strerror}; choose another directory with --out."
+        ) from error
 
 
 def load_spec(path: Path, given: dict[str, Any]) -> RunSpec:
@@ -53,7 +59,9 @@ def load_spec(path: Path, given: dict[str, Any]) -> RunSpec:
         InputError: there is no run to resume, or a setting differs.
     """
     if not (path / "spec.yaml").is_file():
-        raise InputError(f"--resume: {path} holds no spec.yaml; give the --out directory of the run to continue.")
+        raise InputError(
+            f"--resume: {path} holds no spec.yaml; give the --out directory of the run to continue."
+        )
     spec = validate_spec(read_settings(path / "spec.yaml"), str(path / "spec.yaml"))
     wanted = validate_spec(merge_settings(spec.model_dump(by_alias=True), given))
     if wanted != spec:

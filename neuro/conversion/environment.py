@@ -12,7 +12,17 @@ from typing import Any
 import torch
 
 SCHEMA = "neuro.environment/1"
-_PACKAGES = ("neuro", "torch", "numpy", "pydantic", "safetensors", "scikit-learn", "pillow", "spikingjelly", "snntorch")
+_PACKAGES = (
+    "neuro",
+    "torch",
+    "numpy",
+    "pydantic",
+    "safetensors",
+    "scikit-learn",
+    "pillow",
+    "spikingjelly",
+    "snntorch",
+)
 
 
 def describe_environment(seed: int, device: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Conversion:
         merged: its inference form.
         float_parent: the same topology with ReLU and T = 1.
         workloads: measured, by `float`, `spiking` and `spiking-merged`.
-        estimates: energy by layer, by the same keys and `quantized`.
+        estimates: energy by layer, by every `FormKey`.
         directory: where the run was written; None if it was not.
     """
 
@@ -122,9 +122,11 @@ def run_conversion(
 
 
 def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, Estimate]:
-    """Estimate each measured form, and the float parent as if quantized to ceil(log2(T + 1)) bits."""
+    """Estimate each measured form, and two of them as if quantized to ceil(log2(T + 1)) bits."""
     estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
-    estimates["quantized"] = estimate_quantized(workloads["float"], rival_bits(timesteps))
+    bits = rival_bits(timesteps)
+    estimates["quantized"] = estimate_quantized(workloads["float"], bits)
+    estimates["spiking-quantized"] = estimate_quantized(workloads["spiking-merged"], bits)
     return estimates
 
 
@@ -134,7 +136,9 @@ def _build(spec: RunSpec, dataset: Dataset, say: Say) -> dict[str, nn.Module]:
     if spec.model.weights is not None:
         load_weights(Path(spec.model.weights), networks["spiking"])
     parameters = sum(p.numel() for p in networks["spiking"].parameters())
-    say(f"model: {spec.model.name} {spec.model.variant or '(default variant)'}, {parameters:,} parameters, T={spec.model.timesteps}")
+    say(
+        f"model: {spec.model.name} {spec.model.variant or '(default variant)'}, {parameters:,} parameters, T={spec.model.timesteps}"
+    )
     return networks
 
 
@@ -203,7 +207,9 @@ class _Run:
             dataset_source=f"{self.dataset.source} {self.dataset.preprocessing}".strip(),
             test_samples=len(self.dataset.test),
             profiled_samples=images.shape[1],
-            rows=summary_rows(spec.model.timesteps, self._parameters(), self._accuracies(), workloads, estimates),
+            rows=summary_rows(
+                spec.model.timesteps, self._parameters(), self._accuracies(), workloads, estimates
+            ),
             training=self.history,
             merge_error=merge_error(self.networks["spiking"], self.merged, images),
             notes=self.notes,
@@ -234,7 +240,9 @@ class _Run:
                 found[form] = known[-1].test_accuracy
             elif self.dataset.classes and trained:
                 self.say(f"evaluate: {form}, {len(self.dataset.test)} samples")
-                found[form] = accuracy(network, self.dataset.test, int(getattr(network, "timesteps", 1)), self.device)
+                found[form] = accuracy(
+                    network, self.dataset.test, int(getattr(network, "timesteps", 1)), self.device
+                )
             else:
                 found[form] = None
         return found

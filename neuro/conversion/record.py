@@ -1,22 +1,27 @@
 """What a conversion found, as the plain documents of a run directory.
 
-    spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`)
-    weights.safetensors  the spiking variant as trained
-    workload.json        its inference form (merged), measured; arrays beside it in workload.npz
-    workload-as-trained.json, workload-float.json   the variant before merging, and the float parent
-    conversion.json      this file's `ConversionRecord`: the summary rows, and how training went
-    estimate.json        energy by layer of each row, under one convention
-    report.html          all of it, to read
-    environment.json     versions, seed, command, machine
+spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`)
+weights.safetensors  the spiking variant as trained
+workload.json        its inference form (merged), measured; arrays beside it in workload.npz
+workload-as-trained.json, workload-float.json   the variant before merging, and the float parent
+conversion.json      this file's `ConversionRecord`: the summary rows, and how training went
+estimate.json        energy by layer of each row, under one convention
+report.html          all of it, to read
+environment.json     versions, seed, command, machine
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "neuro.conversion/1"
+SCHEMA: Final = "neuro.conversion/1"
+
+
+FormKey = Literal["float", "spiking", "spiking-merged", "quantized", "spiking-quantized"]
+"""The forms of one network: the floating-point parent, the spiking variant as trained and merged, the parent
+quantized to ceil(log2(T + 1)) bits, and the merged spiking variant with weights of as many bits."""
 
 
 class _Document(BaseModel):
@@ -27,7 +32,7 @@ class SummaryRow(_Document):
     """One line of the summary table: what one form of the network does in one inference.
 
     Attributes:
-        key: `float`, `spiking`, `spiking-merged` or `quantized`.
+        key: which form of the network.
         name: for people, for example `Spiking variant, merged`.
         accuracy: share of the test split that is right; None when it was not measured.
         parameters: number of parameters.
@@ -41,7 +46,7 @@ class SummaryRow(_Document):
         note: what a careful reader has to know of this row.
     """
 
-    key: Literal["float", "spiking", "spiking-merged", "quantized"]
+    key: FormKey
     name: str
     accuracy: float | None
     parameters: int

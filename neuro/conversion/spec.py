@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,7 +13,7 @@ from hardware_models.errors import InputError, unknown_name
 from hardware_models.shipped import shipped_configs
 from neuro.training.settings import TrainingSettings
 
-SCHEMA = "neuro.spec/1"
+SCHEMA: Final = "neuro.spec/1"
 
 
 class _Section(BaseModel):
@@ -105,9 +105,13 @@ def resolve_spec(given: dict[str, Any]) -> RunSpec:
 def validate_spec(data: Any, origin: str = "the settings") -> RunSpec:
     """Validate plain data as a `RunSpec`; the first fault becomes one sentence."""
     if not isinstance(data, dict):
-        raise InputError(f"{origin}: expected a mapping with model, data and training; see spec.yaml of any run.")
+        raise InputError(
+            f"{origin}: expected a mapping with model, data and training; see spec.yaml of any run."
+        )
     if data.get("schema", SCHEMA) != SCHEMA:
-        raise InputError(f"{origin}: schema {data['schema']!r} is not {SCHEMA!r}; remove that line or rewrite the file.")
+        raise InputError(
+            f"{origin}: schema {data['schema']!r} is not {SCHEMA!r}; remove that line or rewrite the file."
+        )
     try:
         return RunSpec.model_validate(data)
     except ValidationError as error:
@@ -140,7 +144,9 @@ def known_keys() -> list[str]:
 
 _KEYWORDS = {
     "model": ("model", "name"),
-    **{key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")},
+    **{
+        key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")
+    },
     "data": ("data", "name"),
     "image_size": ("data", "image_size"),
     "epochs": ("training", "epochs"),
@@ -172,7 +178,9 @@ def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = merge_settings(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        merged[key] = (
+            merge_settings(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        )
     return merged
 
 
@@ -201,7 +209,9 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5.")
+        raise InputError(
+            f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5."
+        )
     prefixes = ("model.overrides.", "model.neuron_parameters.")
     if key not in known_keys() and not key.startswith(prefixes):
         raise unknown_name("key", key, known_keys())

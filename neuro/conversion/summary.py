@@ -17,9 +17,10 @@ def summary_rows(
     workloads: dict[str, Workload],
     estimates: dict[str, Estimate],
 ) -> list[SummaryRow]:
-    """Return the rows: float parent, spiking variant, its merged form, and the parent quantized to match T.
+    """Return the rows: float parent, spiking variant, its merged form, and both quantized to match T.
 
-    Each argument is keyed by `float`, `spiking` and `spiking-merged`; `estimates` by `quantized` too.
+    Each argument is keyed by `float`, `spiking` and `spiking-merged`; `estimates` by the
+    quantized forms too.
     """
 
     def row(key: str, name: str, measured: str, steps: int, bits: int, note: str = "") -> SummaryRow:
@@ -70,7 +71,16 @@ def summary_rows(
             "float",
             1,
             bits,
-            f"The parent quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much through one "
-            "connection: its cost; its accuracy is not measured yet. Spiking rows above use 32-bit weights.",
+            f"The parent quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much through "
+            "one connection: its cost. Its accuracy is not measured.",
+        ),
+        row(
+            "spiking-quantized",
+            f"Spiking at {bits} bits",
+            "spiking-merged",
+            timesteps,
+            bits,
+            f"The merged spiking variant with {bits}-bit integer weights, to compare with the quantized parent "
+            "at equal width: its cost. Its accuracy is not measured.",
         ),
     ]

@@ -45,12 +45,16 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read weights {path}: {error.strerror}; give a safetensors file or torch checkpoint.") from error
+        raise InputError(
+            f"cannot read weights {path}: {error.strerror}; give a safetensors file or torch checkpoint."
+        ) from error
     if path.suffix == ".safetensors" or _looks_like_safetensors(content):
         try:
             return load_safetensors(content)
         except (SafetensorError, json.JSONDecodeError, ValueError) as error:
-            raise InputError(f"{path} is damaged or truncated ({error}); get the safetensors file again.") from error
+            raise InputError(
+                f"{path} is damaged or truncated ({error}); get the safetensors file again."
+            ) from error
     return _read_checkpoint(path)
 
 
@@ -68,7 +72,9 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
                 f"{path} holds pickled Python objects beside tensors, which are never loaded because they can run "
                 "code; save the state dict alone, or as safetensors."
             ) from error
-        raise InputError(f"{path} is no torch checkpoint; give a safetensors file or a saved state dict.") from error
+        raise InputError(
+            f"{path} is no torch checkpoint; give a safetensors file or a saved state dict."
+        ) from error
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} is damaged or truncated; get the checkpoint again.") from error
     for key in ("model", "state_dict", "module"):

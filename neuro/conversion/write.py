@@ -18,7 +18,11 @@ from neuro.report import RunDocuments, render_html
 
 ESTIMATES_SCHEMA = "neuro.estimates/1"
 
-_WORKLOAD_FILES = {"spiking-merged": "workload.json", "spiking": "workload-as-trained.json", "float": "workload-float.json"}
+_WORKLOAD_FILES = {
+    "spiking-merged": "workload.json",
+    "spiking": "workload-as-trained.json",
+    "float": "workload-float.json",
+}
 
 
 def write_request(out: Path, spec: RunSpec) -> None:

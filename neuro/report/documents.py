@@ -16,18 +16,16 @@ from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
 from neuro.conversion.record import SCHEMA as CONVERSION_SCHEMA
-from neuro.conversion.record import ConversionRecord
+from neuro.conversion.record import ConversionRecord, FormKey
 
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
-
-FormKey = Literal["float", "spiking", "spiking-merged", "quantized"]
-"""The forms of one network, as in `SummaryRow.key`."""
 
 FORM_NAMES: dict[FormKey, str] = {
     "spiking-merged": "Spiking, merged",
     "spiking": "Spiking, as trained",
     "float": "Float parent",
     "quantized": "Quantized parent",
+    "spiking-quantized": "Spiking, quantized weights",
 }
 """For people, the form of most interest first."""
 
@@ -36,7 +34,7 @@ WORKLOAD_FILES: dict[FormKey, str] = {
     "spiking": "workload-as-trained.json",
     "float": "workload-float.json",
 }
-"""The forms that were run and measured; the quantized parent runs the float parent's operators."""
+"""The forms that were measured; the quantized ones run the operators of `float` and `spiking-merged`."""
 
 _Document = TypeVar("_Document", bound=BaseModel)
 

@@ -87,8 +87,9 @@ class EnergyParts:
 
 
 def measured_workload(documents: RunDocuments, form: FormKey) -> Workload:
-    """The workload behind a form; the quantized parent runs the operators of the float parent."""
-    return documents.workloads["float" if form == "quantized" else form]
+    """The workload behind a form; a quantized form runs the operators of the one it was quantized from."""
+    quantized_from: dict[FormKey, FormKey] = {"quantized": "float", "spiking-quantized": "spiking-merged"}
+    return documents.workloads[quantized_from.get(form, form)]
 
 
 def layer_figures(documents: RunDocuments, form: FormKey) -> list[LayerFigures]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuro.conversion.record import SummaryRow
+from neuro.conversion.record import FormKey, SummaryRow
 from neuro.report import charts
 from neuro.report.audit import accumulate_only_share
 from neuro.report.cells import Cell, Table, Title, heads, number, percent_cell, percent_head
-from neuro.report.documents import FORM_NAMES, FormKey, RunDocuments
+from neuro.report.documents import RunDocuments
 from neuro.report.figures import NOT_MEASURED, Column, exact, is_number, percent, si, times
 from neuro.report.layers import EnergyParts, energy_parts
 
@@ -63,14 +63,15 @@ def _accuracy(documents: RunDocuments, row: SummaryRow) -> Headline:
 
 
 def _energy(documents: RunDocuments, row: SummaryRow) -> Headline:
-    rivals: tuple[FormKey, ...] = ("float", "quantized")
-    found = ((FORM_NAMES[key].lower(), summary_row(documents, key)) for key in rivals)
-    context = tuple(
-        f"{times(row.energy_j / other.energy_j)} the {name}'s"
-        for name, other in found
-        if other and other.energy_j
-    )
-    return Headline("Energy per inference", si(row.energy_j, "J"), exact(row.energy_j), context)
+    parent, quantized = summary_row(documents, "float"), summary_row(documents, "quantized")
+    low_bit = summary_row(documents, "spiking-quantized")
+    context = []
+    if parent and parent.energy_j:
+        context.append(f"{times(row.energy_j / parent.energy_j)} the float parent's")
+    if low_bit and quantized and quantized.energy_j:
+        ratio = times(low_bit.energy_j / quantized.energy_j)
+        context.append(f"{ratio} the quantized parent's, both at {quantized.bits} bits")
+    return Headline("Energy per inference", si(row.energy_j, "J"), exact(row.energy_j), tuple(context))
 
 
 def _share_headline(documents: RunDocuments) -> Headline:
