@@ -108,9 +108,7 @@ def _derived(technology: Technology, operation: str, size: int, name: str) -> Qu
     above)."""
     anchors = _anchors(technology, operation)
     if not anchors:
-        raise InputError(
-            f"technology {technology.name!r} has no integer '{operation}' figure, needed for a {name}."
-        )
+        raise InputError(f"technology {technology.name!r} has no integer '{operation}' figure, needed for a {name}.")
     per_size = [(figure.si_band[0] / at, figure.si_band[1] / at) for at, figure in anchors]
     value = _interpolate([(at, figure.si) for at, figure in anchors], size)
     readings = [size * low for low, _ in per_size] + [size * high for _, high in per_size] + [value]
@@ -124,8 +122,7 @@ def _derived(technology: Technology, operation: str, size: int, name: str) -> Qu
         high=max(readings) * scale,
         unit=unit.unit,
         conditions=f"{technology.node}; one {name}, linear in {_SIZE[operation]}; the band holds every "
-        "linear reading of the table"
-        + (", extrapolated below its smallest entry" if size < anchors[0][0] else ""),
+        "linear reading of the table" + (", extrapolated below its smallest entry" if size < anchors[0][0] else ""),
         source="derived from "
         + ", ".join(f"{operation} at {at}: {figure.value:g} {figure.unit}" for at, figure in anchors)
         + f" of {technology.source}",

@@ -76,14 +76,10 @@ def read_table(path: Path) -> OperationTable:
             right; the message names file, line and column.
     """
     lines = [(number, line) for number, line in enumerate(_read_lines(path), start=1) if line.strip()]
-    comments = [
-        (number, line.lstrip().lstrip("#")) for number, line in lines if line.lstrip().startswith("#")
-    ]
+    comments = [(number, line.lstrip().lstrip("#")) for number, line in lines if line.lstrip().startswith("#")]
     body = [(number, line) for number, line in lines if not line.lstrip().startswith("#")]
     if not body:
-        raise InputError(
-            f"{path} has no rows; expected a table with the columns {', '.join(_NEEDED)} and rates."
-        )
+        raise InputError(f"{path} has no rows; expected a table with the columns {', '.join(_NEEDED)} and rates.")
     columns = _columns(path, body[0][0], body[0][1])
     rows = tuple(_row(path, number, line, columns) for number, line in body[1:])
     if not rows:
@@ -97,9 +93,7 @@ def _read_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 text; give an operation table as CSV.") from error
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}); give an operation table as CSV."
-        ) from error
+        raise InputError(f"{path} cannot be read ({error.strerror}); give an operation table as CSV.") from error
 
 
 def _split(path: Path, number: int, line: str) -> list[str]:
@@ -135,9 +129,7 @@ def _row(path: Path, number: int, line: str, columns: list[str]) -> TableRow:
     row = _Cells(f"{path}, line {number}", dict(zip(columns, cells, strict=True)))
     dense = row.number("dense_ops")
     if dense is None:
-        raise InputError(
-            f"{path}, line {number}: column dense_ops is empty; give the layer's dense operations."
-        )
+        raise InputError(f"{path}, line {number}: column dense_ops is empty; give the layer's dense operations.")
     return TableRow(
         line=number,
         layer=row.text("layer") or f"line {number}",

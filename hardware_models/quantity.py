@@ -111,8 +111,6 @@ def with_prefix(value: float, unit: str = "", digits: int = 4) -> str:
     # Rounded first, so that 999.96 becomes 1.000 k and not 1000.
     size = abs(float(f"{value:.{digits - 1}e}"))
     fitting = [(factor, prefix) for prefix, factor in _PREFIXES.items() if factor <= size]
-    factor, prefix = max(
-        fitting, default=(1.0, "") if not value else min((f, p) for p, f in _PREFIXES.items())
-    )
+    factor, prefix = max(fitting, default=(1.0, "") if not value else min((f, p) for p, f in _PREFIXES.items()))
     number = f"{value / factor:#.{digits}g}".rstrip(".") if value else "0"
     return f"{number} {prefix}{unit}".rstrip()

@@ -75,9 +75,7 @@ def _price_row(table: OperationTable, rules: Spikingformer, row: TableRow) -> Pr
             return rules.priced(row.dense_ops, 0.0, "MAC: dense operations, rate 100 %")
         return rules.priced(row.macs, 0.0, "MAC: as logged, rate 100 %")
     if row.acs is None:
-        return rules.priced(
-            0.0, row.dense_ops * row.rate_percent / 100.0, f"AC: dense x {row.rate_percent:g} %"
-        )
+        return rules.priced(0.0, row.dense_ops * row.rate_percent / 100.0, f"AC: dense x {row.rate_percent:g} %")
     return rules.priced(0.0, row.acs, f"AC: as logged, rate {row.rate_percent:g} %")
 
 
@@ -137,9 +135,7 @@ def _with_attention(
     layers = [priced.layer_estimate(row.layer, row.kind) for row, priced in rows]
     for block in attention:
         acs = block.accumulates(heads[block.channels])
-        rule = (
-            f"AC: T N heads d_h^2 (min(k,v) + q) with {heads[block.channels]} heads, rates {block.rate:.6g}"
-        )
+        rule = f"AC: T N heads d_h^2 (min(k,v) + q) with {heads[block.channels]} heads, rates {block.rate:.6g}"
         priced = rules.priced(0.0, acs, rule)
         projections = [block.name.replace("q(k^T v)", f"{letter}_conv") for letter in "qkv"]
         last = max(index for index, layer in enumerate(layers) if layer.name in projections)

@@ -93,9 +93,7 @@ def _all_rates(lines: list[tuple[int, str]], origin: str) -> dict[int, Rates]:
         if match := _QKV.search(line):
             block = int(match[1])
             if block in rates:
-                raise InputError(
-                    f"{origin}, line {number}: the rates of block {block} are given twice; keep one line."
-                )
+                raise InputError(f"{origin}, line {number}: the rates of block {block} are given twice; keep one line.")
             rates[block] = _rates(match[2], f"{origin}, line {number}, rates of block {block}")
     return rates
 
@@ -112,9 +110,7 @@ def _rates(text: str, place: str) -> Rates:
         except ValueError as error:
             raise InputError(f"{place}: {cell!r} is no number; give three rates from 0 to 1.") from error
         if not 0 <= value <= 1:
-            raise InputError(
-                f"{place}: the rate {cell} is outside 0 to 1; give spikes per neuron per timestep."
-            )
+            raise InputError(f"{place}: the rate {cell} is outside 0 to 1; give spikes per neuron per timestep.")
         values.append(value)
     return Rates(*values)
 

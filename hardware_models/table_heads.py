@@ -125,9 +125,7 @@ def _without_attention(header: TableHeader, heads: int | None) -> tuple[str, ...
 def _given(heads: int, widths: list[int], by: str) -> tuple[dict[int, int], tuple[str, ...]]:
     for width in widths:
         if heads < 1 or width % heads:
-            raise InputError(
-                f"{heads} heads, given by {by}, do not divide {width} channels; give a divisor of them."
-            )
+            raise InputError(f"{heads} heads, given by {by}, do not divide {width} channels; give a divisor of them.")
     return dict.fromkeys(widths, heads), (f"{heads} heads, given by {by}.",)
 
 

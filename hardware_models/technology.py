@@ -98,9 +98,7 @@ def load_technology(path: Path) -> Technology:
     """
     data = _read_yaml(path)
     if data.get("schema") != SCHEMA:
-        raise InputError(
-            f"{path} has schema {data.get('schema')!r}; expected a technology of schema {SCHEMA!r}."
-        )
+        raise InputError(f"{path} has schema {data.get('schema')!r}; expected a technology of schema {SCHEMA!r}.")
     try:
         return Technology.model_validate(_with_defaults(data))
     except ValidationError as error:
@@ -116,8 +114,7 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
     figures = filled.get("figures")
     if isinstance(figures, dict) and isinstance(defaults, dict):
         filled["figures"] = {
-            name: {**defaults, **figure} if isinstance(figure, dict) else figure
-            for name, figure in figures.items()
+            name: {**defaults, **figure} if isinstance(figure, dict) else figure for name, figure in figures.items()
         }
     return filled
 
@@ -129,9 +126,7 @@ class _UniqueKeys(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
         if twice is not None:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {twice!r} is given twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is given twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 

@@ -32,9 +32,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Form = Literal["binary", "ternary", "integer", "float"]
 """Values an operand was seen to take, up to one scale: {0,1}; {-1,0,1}; small integers; anything else."""
 
-Operator = Literal[
-    "conv", "linear", "matmul", "neuron", "norm", "add", "mask", "pool", "reduce", "elementwise"
-]
+Operator = Literal["conv", "linear", "matmul", "neuron", "norm", "add", "mask", "pool", "reduce", "elementwise"]
 """conv, linear: activation x weight. matmul: activation x activation. neuron: charge, fire, reset. mask: product
 of two spike tensors, element by element. reduce: sum or mean. elementwise: everything else that computes."""
 
@@ -193,9 +191,7 @@ class Layer(_Frozen):
         for operand in self.operands:
             if operand.name == name:
                 return operand
-        raise KeyError(
-            f"layer {self.name!r} has no operand {name!r}; it has {[o.name for o in self.operands]}"
-        )
+        raise KeyError(f"layer {self.name!r} has no operand {name!r}; it has {[o.name for o in self.operands]}")
 
 
 class Workload(_Frozen):
@@ -290,9 +286,7 @@ class Workload(_Frozen):
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the top level"
-            raise InputError(
-                f"{origin} is no valid workload: {first['msg']} at {place}; mend that entry."
-            ) from error
+            raise InputError(f"{origin} is no valid workload: {first['msg']} at {place}; mend that entry.") from error
 
 
 def _read_json(path: Path) -> Any:

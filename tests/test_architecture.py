@@ -50,10 +50,7 @@ def test_nothing_imports_the_command_line(folder: str) -> None:
 
 def test_peers_are_never_imported_by_the_package() -> None:
     for folder in ("neuro", "quant", "hardware_models"):
-        assert (
-            offenders(folder, "spikingjelly", "snntorch", "torchvision", "torchaudio", "tonic", "sanafe")
-            == []
-        )
+        assert offenders(folder, "spikingjelly", "snntorch", "torchvision", "torchaudio", "tonic", "sanafe") == []
 
 
 def test_the_walls_are_looked_at() -> None:

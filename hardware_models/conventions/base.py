@@ -120,9 +120,7 @@ class Convention(ABC):
             subject=workload.name,
             convention=self.name,
             sources=self.sources,
-            layers=tuple(
-                price.layer_estimate(layer.name, layer.operator) for layer, price in priced if price
-            ),
+            layers=tuple(price.layer_estimate(layer.name, layer.operator) for layer, price in priced if price),
             assumptions=(*self.assumptions, *self.remarks(workload), *_left_out(ignored), *workload.notes),
         )
 

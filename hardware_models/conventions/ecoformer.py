@@ -60,9 +60,7 @@ class EcoFormer(Convention):
             )
         if _is_scaling(layer):
             products = float(layer.out_elements * layer.timesteps)
-            return Priced(
-                0.0, 0.0, ((products, multiplication),), f"{products:.0f} multiplications, no addition"
-            )
+            return Priced(0.0, 0.0, ((products, multiplication),), f"{products:.0f} multiplications, no addition")
         return None
 
 

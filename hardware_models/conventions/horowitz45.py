@@ -88,9 +88,7 @@ def _operands(layer: Layer) -> list[Operand]:
     operands = [operand for operand in layer.operands if operand.name != "bias"]
     names = [operand.name for operand in operands]
     if not operands:
-        raise InputError(
-            f"layer {layer.name!r} executes operations but lists no operands; list them, with their bits."
-        )
+        raise InputError(f"layer {layer.name!r} executes operations but lists no operands; list them, with their bits.")
     if layer.driven_by is not None and layer.driven_by not in names:
         raise InputError(
             f"layer {layer.name!r} is driven by {layer.driven_by!r} but its operands are {names}; name one."

@@ -22,7 +22,13 @@ def load_data(spec: RunSpec) -> Dataset:
     if side is None:
         made_for = architecture(spec.model.name).variant(spec.model.variant).config.get("image_size", 224)
         side = max(made_for, _LEAST_SIDE.get(spec.data.name.split(":")[0], 0))
-    return load_dataset(spec.data.name, image_size=side)
+    return load_dataset(
+        spec.data.name,
+        image_size=side,
+        split_seed=spec.data.split_seed,
+        train_limit=spec.data.train_limit,
+        test_limit=spec.data.test_limit,
+    )
 
 
 def build_spiking(spec: RunSpec, dataset: Dataset) -> nn.Module:

@@ -48,10 +48,22 @@ class ModelSpec(_Section):
 
 
 class DataSpec(_Section):
-    """Which data: a name such as `digits` or `folder:PATH`, and the side of the images (null: the variant's)."""
+    """Which data.
+
+    Attributes:
+        name: such as `digits` or `folder:PATH`.
+        image_size: side of the images in pixels; null takes the variant's own.
+        split_seed: of the held-out split, where the data bring none; apart from the run's seed, so that runs
+            of different seeds are judged on the same samples.
+        train_limit: most training samples to use; null uses all.
+        test_limit: most test samples to use; null uses all.
+    """
 
     name: str = "digits"
     image_size: Annotated[int, Field(ge=1)] | None = None
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    train_limit: Annotated[int, Field(ge=1)] | None = None
+    test_limit: Annotated[int, Field(ge=1)] | None = None
 
 
 class RunSpec(_Section):

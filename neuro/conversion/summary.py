@@ -71,8 +71,8 @@ def summary_rows(
             "float",
             1,
             bits,
-            f"The parent quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much through "
-            "one connection: its cost. Its accuracy is not measured.",
+            f"The parent quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much "
+            "through one connection: its cost. Its accuracy is not measured.",
         ),
         row(
             "spiking-quantized",
@@ -80,7 +80,7 @@ def summary_rows(
             "spiking-merged",
             timesteps,
             bits,
-            f"The merged spiking variant with {bits}-bit integer weights, to compare with the quantized parent "
-            "at equal width: its cost. Its accuracy is not measured.",
+            f"The merged spiking variant with {bits}-bit integer weights, to compare with the quantized "
+            "parent at equal width: its cost. Its accuracy is not measured.",
         ),
     ]

@@ -115,7 +115,5 @@ def check_batching(batch_size: int, timesteps: int) -> None:
 def check_image_size(image_size: int, smallest: int, what: str) -> int:
     """Return `image_size`, or refuse one below `smallest`, the least that `what` can have."""
     if image_size < smallest:
-        raise InputError(
-            f"{what} cannot be made {image_size} pixels wide; give an image size of at least {smallest}."
-        )
+        raise InputError(f"{what} cannot be made {image_size} pixels wide; give an image size of at least {smallest}.")
     return image_size

@@ -110,9 +110,7 @@ class Enlarge:
 
     def __str__(self) -> str:
         repeated = f"each pixel repeated {self.factor}x{self.factor}, " if self.factor > 1 else ""
-        return (
-            f"{STORED_SIZE}x{STORED_SIZE}, {repeated}padded with black to {self.image_size}x{self.image_size}"
-        )
+        return f"{STORED_SIZE}x{STORED_SIZE}, {repeated}padded with black to {self.image_size}x{self.image_size}"
 
 
 def _read(files: fashion_files.Files, part: str) -> tuple[Tensor, Tensor, bool]:

@@ -79,9 +79,7 @@ class FileSplit:
         finally:  # a damaged image, an interruption, or a caller that stops early
             pool.shutdown(cancel_futures=True)
 
-    def _decode(
-        self, pool: ThreadPoolExecutor, chosen: Tensor, draws: Tensor | None
-    ) -> list[Future[np.ndarray]]:
+    def _decode(self, pool: ThreadPoolExecutor, chosen: Tensor, draws: Tensor | None) -> list[Future[np.ndarray]]:
         """Set the threads to the images at the indices `chosen`."""
         numbers = [None] * len(chosen) if draws is None else [tuple(row) for row in draws[chosen].tolist()]
         return [
@@ -89,9 +87,7 @@ class FileSplit:
             for index, uniform in zip(chosen.tolist(), numbers, strict=True)
         ]
 
-    def _collect(
-        self, chosen: Tensor, decoded: list[Future[np.ndarray]], timesteps: int
-    ) -> tuple[Tensor, Tensor]:
+    def _collect(self, chosen: Tensor, decoded: list[Future[np.ndarray]], timesteps: int) -> tuple[Tensor, Tensor]:
         pixels = torch.from_numpy(np.stack([future.result() for future in decoded]))
         return present(self.normalise(pixels.permute(0, 3, 1, 2)), timesteps), self.labels[chosen]
 

@@ -64,9 +64,7 @@ def scan(root: Path) -> Layout:
         return _scan(root)
     except OSError as error:
         where = error.filename or root
-        raise InputError(
-            f"cannot look into {where} ({error.strerror}); permit it or give another folder."
-        ) from error
+        raise InputError(f"cannot look into {where} ({error.strerror}); permit it or give another folder.") from error
 
 
 def _scan(root: Path) -> Layout:

@@ -28,9 +28,7 @@ def read_bytes(path: Path) -> bytes:
         raw = path.read_bytes()
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(
-            f"{path} is damaged or truncated ({_reason(error)}); delete it and fetch it again."
-        ) from error
+        raise InputError(f"{path} is damaged or truncated ({_reason(error)}); delete it and fetch it again.") from error
     except OSError as error:
         raise InputError(
             f"{path} cannot be read ({error.strerror}); check that it exists and is yours to read."

@@ -26,9 +26,7 @@ Box = tuple[float, float, float, float]
 def suffixes() -> frozenset[str]:
     """Return the file name endings of the formats that Pillow reads here, such as `.jpg`."""
     known = Image.registered_extensions()
-    return frozenset(
-        ending for ending, name in known.items() if name in Image.OPEN and name not in NOT_PIXELS
-    )
+    return frozenset(ending for ending, name in known.items() if name in Image.OPEN and name not in NOT_PIXELS)
 
 
 def check_header(path: Path) -> None:

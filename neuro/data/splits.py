@@ -15,9 +15,7 @@ SPLIT_SEED = 0
 HELD_OUT = 0.2
 
 
-def held_out_split(
-    labels: Tensor, seed: int = SPLIT_SEED, fraction: float = HELD_OUT
-) -> tuple[Tensor, Tensor]:
+def held_out_split(labels: Tensor, seed: int = SPLIT_SEED, fraction: float = HELD_OUT) -> tuple[Tensor, Tensor]:
     """Return the indices `(train, test)` of a stratified split, each in stored order.
 
     Every class gives `fraction` of its samples to the test part, rounded, and has at least one in each part.

@@ -65,26 +65,18 @@ class SpikeformerV2Config:
     def __post_init__(self) -> None:
         for name, count, least in (("widths", 4, 1), ("depths", 2, 0), ("strides", 4, 1)):
             given = getattr(self, name)
-            if not (
-                isinstance(given, Sequence) and len(given) == count and all(_whole(n, least) for n in given)
-            ):
+            if not (isinstance(given, Sequence) and len(given) == count and all(_whole(n, least) for n in given)):
                 raise InputError(f"{name} was {given!r}; give {count} whole numbers of at least {least}.")
         for name in ("stem_kernel", "separable_kernel", "heads", "image_size", "in_channels", "num_classes"):
             if not _whole(getattr(self, name), 1):
                 raise InputError(f"{name} was {getattr(self, name)!r}; give a whole number of at least 1.")
         if self.separable_kernel % 2 == 0:
-            raise InputError(
-                f"separable_kernel was {self.separable_kernel}; give an odd side, which keeps the size."
-            )
+            raise InputError(f"separable_kernel was {self.separable_kernel}; give an odd side, which keeps the size.")
         if self.widths[0] % 2:
-            raise InputError(
-                f"widths begin with {self.widths[0]}; give an even c1, since the stem has c1/2 channels."
-            )
+            raise InputError(f"widths begin with {self.widths[0]}; give an even c1, since the stem has c1/2 channels.")
         for width in self.widths[2:]:
             if width % self.heads:
-                raise InputError(
-                    f"width {width} does not divide into {self.heads} heads; change widths or heads."
-                )
+                raise InputError(f"width {width} does not divide into {self.heads} heads; change widths or heads.")
         if not 0 <= self.drop_path < 1:
             raise InputError(f"drop_path was {self.drop_path}; give a probability in [0, 1).")
 
@@ -210,9 +202,7 @@ class ChannelMLP(nn.Module):
 class TransformerBlock(nn.Module):
     """`x + attention(x)`, then `x + MLP(x)`."""
 
-    def __init__(
-        self, dim: int, heads: int, attention: str, make_neuron: NeuronFactory, drop_path: float
-    ) -> None:
+    def __init__(self, dim: int, heads: int, attention: str, make_neuron: NeuronFactory, drop_path: float) -> None:
         super().__init__()
         self.attention = SpikeDrivenSelfAttention(dim, heads, attention, make_neuron)
         self.mlp = ChannelMLP(dim, make_neuron)
@@ -267,14 +257,10 @@ class SpikeformerV2(nn.Module):
         drop = [config.drop_path * i / last for i in range(sum(config.depths))]
 
         def conv_blocks(dim: int, count: int) -> nn.Sequential:
-            return nn.Sequential(
-                *[ConvBlock(dim, config.separable_kernel, make_neuron) for _ in range(count)]
-            )
+            return nn.Sequential(*[ConvBlock(dim, config.separable_kernel, make_neuron) for _ in range(count)])
 
         def transformer_blocks(dim: int, drops: list[float]) -> nn.Sequential:
-            return nn.Sequential(
-                *[TransformerBlock(dim, config.heads, attention, make_neuron, p) for p in drops]
-            )
+            return nn.Sequential(*[TransformerBlock(dim, config.heads, attention, make_neuron, p) for p in drops])
 
         self.stem = DownSampling(config.in_channels, c1 // 2, config.stem_kernel, stem_stride, None)
         self.stem_blocks = conv_blocks(c1 // 2, 1)

@@ -83,9 +83,7 @@ class _RoundClamp(torch.autograd.Function):
         return grad_output * ((x >= 0) & (x <= ctx.levels)), None
 
 
-def integer_lif_step(
-    x: Tensor, v: Tensor, levels: int, tau: float, detach_reset: bool = True
-) -> tuple[Tensor, Tensor]:
+def integer_lif_step(x: Tensor, v: Tensor, levels: int, tau: float, detach_reset: bool = True) -> tuple[Tensor, Tensor]:
     """One step of the integer LIF neuron (Luo et al., ECCV 2024; Yao et al., spike-driven transformer V3).
 
         h = v (1 - 1/tau) + x,    s = round(clamp(h, 0, levels)),    v = h - s

@@ -73,9 +73,7 @@ class _MultiStep(torch.autograd.Function):
         return grad_h.mul_(ctx.takes), grad_v, None, None, None, None
 
 
-def _charge(
-    x: Tensor, v: Tensor, h: Tensor, resting: float, tau: float, decay_input: bool, leak: bool
-) -> None:
+def _charge(x: Tensor, v: Tensor, h: Tensor, resting: float, tau: float, decay_input: bool, leak: bool) -> None:
     """Write the charged potential into `h`, in the order of operations of the step equations."""
     if not leak:
         torch.add(v, x, out=h)

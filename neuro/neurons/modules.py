@@ -41,9 +41,7 @@ class SpikingNeuron(nn.Module):
     @step_mode.setter
     def step_mode(self, mode: str) -> None:
         if mode not in ("s", "m"):
-            raise InputError(
-                f"step_mode was {mode!r}; give 's' (one timestep a call) or 'm' (input [T, ...])."
-            )
+            raise InputError(f"step_mode was {mode!r}; give 's' (one timestep a call) or 'm' (input [T, ...]).")
         self._step_mode = mode
 
     @property
@@ -190,9 +188,7 @@ class PLIF(IF):
     ) -> None:
         super().__init__(v_threshold, v_reset, surrogate, detach_reset, step_mode)
         if not (isinstance(tau, int | float) and tau > 1):
-            raise InputError(
-                f"PLIF was given tau={tau!r}; give an initial tau above 1, since 1/tau = sigmoid(w) < 1."
-            )
+            raise InputError(f"PLIF was given tau={tau!r}; give an initial tau above 1, since 1/tau = sigmoid(w) < 1.")
         self.w = nn.Parameter(torch.tensor(-math.log(tau - 1)))
         self.decay_input = decay_input
 

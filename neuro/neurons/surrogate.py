@@ -41,9 +41,7 @@ class Surrogate:
         if alpha is None:
             return self
         if not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
-            raise InputError(
-                f"surrogate {self.name!r} was given alpha={alpha!r}; give a finite number above 0."
-            )
+            raise InputError(f"surrogate {self.name!r} was given alpha={alpha!r}; give a finite number above 0.")
         return Surrogate(self.name, self.derivative, alpha)
 
 

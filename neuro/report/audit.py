@@ -179,9 +179,7 @@ def _judge_synaptic(layer: Layer) -> tuple[Verdict, str]:
             return "accumulate-only", f"{driver.name} was silent: nothing to add"
         kind = "spikes" if driver.role == "activation" else "low-bit"
         return "accumulate-only", f"{driver.name} is {kind}: {_form(driver).values}"
-    real = [
-        operand.name for operand in layer.operands if operand.role == "activation" and not operand.is_spikes
-    ]
+    real = [operand.name for operand in layer.operands if operand.role == "activation" and not operand.is_spikes]
     if real:
         return "multiply-accumulate", f"{' and '.join(real)} held values that are not spikes"
     return (

@@ -132,9 +132,7 @@ def line(
         return 50.0 if ends[0] == ends[1] else 100 * (value - ends[0]) / (ends[1] - ends[0])
 
     placed = tuple(
-        (round(place(at, x), 2), round(100 - place(v, y), 2))
-        for at, v in points
-        if v is not None and is_number(v)
+        (round(place(at, x), 2), round(100 - place(v, y), 2)) for at, v in points if v is not None and is_number(v)
     )
     path = "M" + "L".join(f"{px} {py}" for px, py in placed) if placed else ""
     return Line(kind, path, placed)

@@ -146,9 +146,7 @@ def _kind(key: str) -> str:
     return key if key in _NAMES else "other"
 
 
-def _curve(
-    title: str, series: dict[str, list[tuple[int, float | None]]], start: float | None, share: bool
-) -> Curve:
+def _curve(title: str, series: dict[str, list[tuple[int, float | None]]], start: float | None, share: bool) -> Curve:
     epochs = sorted({epoch for points in series.values() for epoch, _ in points})
     values = [v for points in series.values() for _, v in points if v is not None and is_number(v)]
     low, high, step = _axis(values, start, share)
@@ -161,9 +159,7 @@ def _curve(
             (tick.at, f"{100 * tick.value:.3g} %" if share else f"{tick.value:.3g}")
             for tick in charts.ticks(low, high, step)
         ],
-        x_ticks=[
-            charts.Tick(tick.at, epochs[int(tick.value) - 1]) for tick in charts.index_ticks(len(epochs))
-        ],
+        x_ticks=[charts.Tick(tick.at, epochs[int(tick.value) - 1]) for tick in charts.index_ticks(len(epochs))],
         labels=[_epoch_label(epoch, shown, share) for epoch in epochs],
     )
 

@@ -103,10 +103,7 @@ def attributed(said: Iterable[tuple[FormKey, Iterable[str]]]) -> list[str]:
     by_form = [(form, list(texts)) for form, texts in said]
     sentences = dict.fromkeys(text for _, texts in by_form for text in texts)
     holds = {text: [FORM_NAMES[form] for form, texts in by_form if text in texts] for text in sentences}
-    return [
-        text if len(names) == len(by_form) else f"{text} ({', '.join(names)})"
-        for text, names in holds.items()
-    ]
+    return [text if len(names) == len(by_form) else f"{text} ({', '.join(names)})" for text, names in holds.items()]
 
 
 def _read_text(path: Path) -> str:
@@ -134,9 +131,7 @@ def _read_json(path: Path) -> Any:
 
 def _mapping(data: Any, path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise InputError(
-            f"{path} holds no mapping of keys to values; restore it, or run neuro convert again."
-        )
+        raise InputError(f"{path} holds no mapping of keys to values; restore it, or run neuro convert again.")
     return {str(key): value for key, value in data.items()}
 
 
@@ -146,17 +141,13 @@ def _read_spec(path: Path) -> dict[str, Any]:
         return _mapping(yaml.safe_load(text), path)
     except (yaml.YAMLError, RecursionError) as error:
         problem = getattr(error, "problem", None) or "nested too deeply"
-        raise InputError(
-            f"{path} is not YAML ({problem}); restore it, or run neuro convert again."
-        ) from error
+        raise InputError(f"{path} is not YAML ({problem}); restore it, or run neuro convert again.") from error
 
 
 def _read_model(path: Path, model: type[_Document], schema: str) -> _Document:
     data = _mapping(_read_json(path), path)
     if data.get("schema") != schema:
-        raise InputError(
-            f"{path} has schema {data.get('schema')!r}; expected {schema!r}, as neuro convert writes it."
-        )
+        raise InputError(f"{path} has schema {data.get('schema')!r}; expected {schema!r}, as neuro convert writes it.")
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -130,9 +130,7 @@ def _measured(layer: Layer, judged: AuditRow, batch: int) -> dict[str, object]:
     }
 
 
-def _figures(
-    form: FormKey, index: int, measured: dict[str, object], estimated: LayerEstimate | None
-) -> LayerFigures:
+def _figures(form: FormKey, index: int, measured: dict[str, object], estimated: LayerEstimate | None) -> LayerFigures:
     fields = {"form": form, "index": index, **measured}
     if estimated:
         fields |= {"counted_macs": estimated.macs, "counted_acs": estimated.acs, "rule": estimated.rule}

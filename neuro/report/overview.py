@@ -133,9 +133,7 @@ def _bar(documents: RunDocuments, row: SummaryRow, full: float, parent: SummaryR
     own = parent is None or parent is row or not parent.energy_j
     ratio = "" if own or parent is None else f"{times(row.energy_j / parent.energy_j)} the float parent's"
     segments = charts.stack(part_totals(parts), full)
-    return Bar(
-        row.name, si(row.energy_j, "J"), exact(row.energy_j), ratio, segments, round(low, 3), round(high, 3)
-    )
+    return Bar(row.name, si(row.energy_j, "J"), exact(row.energy_j), ratio, segments, round(low, 3), round(high, 3))
 
 
 def part_totals(parts: list[EnergyParts]) -> list[tuple[str, float]]:

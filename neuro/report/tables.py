@@ -59,9 +59,7 @@ def to_json(documents: RunDocuments, indent: int | None = None) -> str:
         "schema": SCHEMA,
         "date": documents.date,
         "conversion": documents.record.model_dump(by_alias=True),
-        "accumulate_only": {
-            form: accumulate_only_share(documents.workloads[form]).model_dump() for form in _MEASURED
-        },
+        "accumulate_only": {form: accumulate_only_share(documents.workloads[form]).model_dump() for form in _MEASURED},
         "layers": _columns(row.model_dump() for row in _all_figures(documents)),
         "firing_rates": {form: _rates(documents, form) for form in _MEASURED},
         "assumptions": {form: estimate.assumptions for form, estimate in estimates},
@@ -70,9 +68,7 @@ def to_json(documents: RunDocuments, indent: int | None = None) -> str:
         "environment": documents.environment,
     }
     separators = None if indent else (",", ":")
-    return json.dumps(
-        _finite(report), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators
-    )
+    return json.dumps(_finite(report), ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
 
 
 def _columns(rows: Iterable[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -120,11 +116,7 @@ def to_markdown(documents: RunDocuments) -> str:
 
 def _escape(text: object) -> str:
     """Make any text stand as itself in Markdown, on one line."""
-    return (
-        _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split()))
-        .replace("\\<", "&lt;")
-        .replace("\\>", "&gt;")
-    )
+    return _MARKDOWN_SIGNS.sub(r"\\\1", " ".join(str(text).split())).replace("\\<", "&lt;").replace("\\>", "&gt;")
 
 
 def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
@@ -197,7 +189,5 @@ def _sources(documents: RunDocuments) -> list[str]:
         "Assumptions": attributed((form, estimate.assumptions) for form, estimate in estimates),
         "Sources": attributed((form, estimate.sources) for form, estimate in estimates),
     }
-    blocks = (
-        (head, "\n".join(f"- {_escape(text)}" for text in texts)) for head, texts in said.items() if texts
-    )
+    blocks = ((head, "\n".join(f"- {_escape(text)}" for text in texts)) for head, texts in said.items() if texts)
     return [part for head, lines in blocks for part in (f"## {head}", lines)]

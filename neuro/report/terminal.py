@@ -85,9 +85,7 @@ def _print_blocks(rows: list[SummaryRow], console: Console) -> None:
         console.print()
 
 
-def _lines(
-    row: SummaryRow, parameters: Column, operations: Column, energy: Column
-) -> Iterator[tuple[str, str]]:
+def _lines(row: SummaryRow, parameters: Column, operations: Column, energy: Column) -> Iterator[tuple[str, str]]:
     accuracy = _accuracy(row)
     yield "accuracy", NOT_MEASURED if accuracy == "-" else f"{accuracy} %"
     yield "parameters", f"{parameters.text(row.parameters)} {parameters.unit}"

@@ -23,9 +23,7 @@ def test_every_name_is_described() -> None:
 
 def test_describing_waits_neither_for_torch_nor_for_scikit_learn() -> None:
     code = "import sys, neuro.data; neuro.data.describe(); print({'torch', 'sklearn'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd()
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
     assert done.stdout.strip() == "set()"
 
 

@@ -16,9 +16,7 @@ def digits() -> Dataset:
     return load_dataset("digits")
 
 
-def everything(
-    split: Split, seed: int | None = None, batch_size: int = 64
-) -> tuple[torch.Tensor, torch.Tensor]:
+def everything(split: Split, seed: int | None = None, batch_size: int = 64) -> tuple[torch.Tensor, torch.Tensor]:
     images, labels = zip(*split.batches(batch_size, 1, seed), strict=True)
     return torch.cat(images, dim=1)[0], torch.cat(labels)
 
@@ -44,9 +42,7 @@ def test_both_parts_are_all_1797_real_digits_and_share_none(digits: Dataset) -> 
     nearest = torch.cdist(found.flatten(1).double(), real.flatten(1).double()).min(dim=1)
     assert nearest.values.max() < 1e-3
     assert len(nearest.indices.unique()) == 1797
-    assert torch.equal(
-        torch.cat([train_labels, test_labels]), torch.from_numpy(load_digits().target)[nearest.indices]
-    )
+    assert torch.equal(torch.cat([train_labels, test_labels]), torch.from_numpy(load_digits().target)[nearest.indices])
 
 
 def test_held_out_part_has_every_class_alike(digits: Dataset) -> None:

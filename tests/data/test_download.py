@@ -34,10 +34,7 @@ def server(fashion_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 
 @pytest.fixture
 def checksums(fashion_folder: Path) -> dict[str, str]:
-    return {
-        part: hashlib.md5((fashion_folder / f"{part}.gz").read_bytes()).hexdigest()
-        for part in fashion_files.PARTS
-    }
+    return {part: hashlib.md5((fashion_folder / f"{part}.gz").read_bytes()).hexdigest() for part in fashion_files.PARTS}
 
 
 def test_what_is_downloaded_is_what_was_served_and_is_found_again(
@@ -52,9 +49,7 @@ def test_what_is_downloaded_is_what_was_served_and_is_found_again(
     assert len(load_dataset("fashion-mnist").test) == 10
 
 
-def test_second_address_is_tried_when_the_first_fails(
-    server: str, checksums: dict[str, str], tmp_path: Path
-) -> None:
+def test_second_address_is_tried_when_the_first_fails(server: str, checksums: dict[str, str], tmp_path: Path) -> None:
     files = fashion_files.fetch(tmp_path / "got", [f"{server}/absent", server], checksums)
     assert all(path.is_file() for path in files.values())
 
@@ -68,9 +63,7 @@ def test_wrong_checksum_leaves_nothing(server: str, checksums: dict[str, str], t
 
 def test_no_network_says_what_to_do(nowhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(
-        fashion_files.fetch, "__defaults__", (("http://127.0.0.1:9",), fashion_files.PUBLISHED_MD5)
-    )
+    monkeypatch.setattr(fashion_files.fetch, "__defaults__", (("http://127.0.0.1:9",), fashion_files.PUBLISHED_MD5))
     with pytest.raises(InputError) as caught:
         load_dataset("fashion-mnist")
     for word in ("cannot be downloaded", "dataset-fashion-mnist", "fashion-mnist:FOLDER", "NEURO_DATA"):

@@ -101,12 +101,8 @@ def test_training_crops_differ_by_seed_and_evaluation_does_not(tmp_path: Path) -
     assert torch.equal(first(dataset.train, None), first(dataset.test, 1))
 
 
-@pytest.mark.parametrize(
-    ("train", "held_out"), [("train", "val"), ("training", "test"), ("Train", "Validation")]
-)
-def test_a_folder_with_its_own_split(
-    tmp_path: Path, make_images: MakeImages, train: str, held_out: str
-) -> None:
+@pytest.mark.parametrize(("train", "held_out"), [("train", "val"), ("training", "test"), ("Train", "Validation")])
+def test_a_folder_with_its_own_split(tmp_path: Path, make_images: MakeImages, train: str, held_out: str) -> None:
     for name, base in (("cat", 0), ("dog", 100)):
         make_images(tmp_path / train / name, 3, base)
         make_images(tmp_path / held_out / name, 2, base + 50)
@@ -230,9 +226,7 @@ def test_a_held_out_part_without_classes(tmp_path: Path, make_images: MakeImages
     assert "has no class folders" in refusal(tmp_path)
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"], ids=["empty", "text", "stub"]
-)
+@pytest.mark.parametrize("content", [b"", b"not an image", b"\x89PNG\r\n\x1a\n"], ids=["empty", "text", "stub"])
 def test_a_file_that_is_no_image_is_named_at_once(pets: Path, content: bytes) -> None:
     bad = pets / "dog" / "bad.png"
     bad.write_bytes(content)
@@ -242,9 +236,7 @@ def test_a_file_that_is_no_image_is_named_at_once(pets: Path, content: bytes) ->
 
 
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_a_truncated_image_is_named_when_it_is_met(
-    tmp_path: Path, make_images: MakeImages, ending: str
-) -> None:
+def test_a_truncated_image_is_named_when_it_is_met(tmp_path: Path, make_images: MakeImages, ending: str) -> None:
     make_images(tmp_path, 2)
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     bad = tmp_path / f"bad.{ending}"

@@ -13,8 +13,7 @@ widths = st.integers(1, 32)
 
 def toy(**figures: float) -> Technology:
     entries = {
-        name: {"value": value, "unit": "pJ", "source": "a test", "grade": "assumed"}
-        for name, value in figures.items()
+        name: {"value": value, "unit": "pJ", "source": "a test", "grade": "assumed"} for name, value in figures.items()
     }
     return Technology(name="toy", title="a toy", node="1 um", source="a test", figures=entries)
 
@@ -74,15 +73,9 @@ def test_derived_figures_say_so():
 
 
 def test_a_product_of_unequal_widths_is_symmetric():
-    assert (
-        multiply_energy(HOROWITZ, Number(2), Number(8)).si
-        == multiply_energy(HOROWITZ, Number(8), Number(2)).si
-    )
+    assert multiply_energy(HOROWITZ, Number(2), Number(8)).si == multiply_energy(HOROWITZ, Number(8), Number(2)).si
     # 2 x 8 = 16 = 4 x 4.
-    assert (
-        multiply_energy(HOROWITZ, Number(2), Number(8)).si
-        == multiply_energy(HOROWITZ, Number(4), Number(4)).si
-    )
+    assert multiply_energy(HOROWITZ, Number(2), Number(8)).si == multiply_energy(HOROWITZ, Number(4), Number(4)).si
 
 
 def test_an_integer_times_a_float_is_a_float_product():

@@ -16,9 +16,7 @@ def network(batch=1, **stem):
         conv3x3("stem", 4, (1, 2), operand("input"), WEIGHT, macs=288 * batch, **stem),
         other("lif", "neuron", timesteps=2),
         # 2 timesteps; density 0.5 then 0.25; 400 executed accumulates (432 without borders).
-        conv3x3(
-            "body", 4, (2, 2), spikes(0.5, 0.25), WEIGHT, timesteps=2, acs=400 * batch, driven_by="input"
-        ),
+        conv3x3("body", 4, (2, 2), spikes(0.5, 0.25), WEIGHT, timesteps=2, acs=400 * batch, driven_by="input"),
         linear("head", 1, 32, 10, macs=320 * batch),
         batch=batch,
         timesteps=2,
@@ -67,9 +65,7 @@ def test_ecoformer_prices_dense_multiplications_and_additions():
 def test_ecoformer_prices_scaling_as_multiplications():
     scores = other("scale", "elementwise", op="aten.mul.Tensor", out_elements=50, timesteps=2)
     gelu = other("act", "elementwise", op="aten.gelu", out_elements=50)
-    assert energies(convention("ecoformer").estimate(workload(scores, gelu))) == pytest.approx(
-        {"scale": 100 * 3.7}
-    )
+    assert energies(convention("ecoformer").estimate(workload(scores, gelu))) == pytest.approx({"scale": 100 * 3.7})
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
@@ -110,9 +106,7 @@ def test_notes_of_the_workload_reach_the_estimate():
 def test_spiking_attention_by_the_published_formula():
     # T=2, 4 heads, N=16 tokens, d_h=8: T heads N d_h^2 = 2 * 4 * 16 * 64 = 8192.
     # rates q .3, k .1, v .2: K^T V takes min(.1, .2), Q (K^T V) takes .3, for K^T V itself is no spike train.
-    ktv = product(
-        "ktv", 4, 8, 16, 8, spikes(0.1, 0.1, name="left"), spikes(0.2, 0.2, name="right"), timesteps=2
-    )
+    ktv = product("ktv", 4, 8, 16, 8, spikes(0.1, 0.1, name="left"), spikes(0.2, 0.2, name="right"), timesteps=2)
     context = operand("right", "integer", 4, (0.9, 0.9))
     q = product("q", 4, 16, 8, 8, spikes(0.3, 0.3, name="left"), context, timesteps=2)
     estimate = convention("spikingformer").estimate(workload(ktv, q, timesteps=2))
@@ -121,9 +115,7 @@ def test_spiking_attention_by_the_published_formula():
 
 
 def test_spikingformer_knows_binary_spikes_only():
-    ternary = linear(
-        "fc", 1, 10, 10, operand("input", "ternary", 2, (0.5,)), WEIGHT, acs=50, driven_by="input"
-    )
+    ternary = linear("fc", 1, 10, 10, operand("input", "ternary", 2, (0.5,)), WEIGHT, acs=50, driven_by="input")
     estimate = convention("spikingformer").estimate(workload(ternary))
     assert estimate.macs == 100
     assert any("fc" in sentence and "count as MACs" in sentence for sentence in estimate.assumptions)
@@ -132,9 +124,7 @@ def test_spikingformer_knows_binary_spikes_only():
 def test_spikes_without_recorded_density_are_refused():
     silent = spikes(0.5).model_copy(update={"density": ()})
     with pytest.raises(InputError, match=r"'fc'.*'input'.*density"):
-        convention("spikingformer").estimate(
-            workload(linear("fc", 1, 10, 10, silent, WEIGHT, driven_by="input"))
-        )
+        convention("spikingformer").estimate(workload(linear("fc", 1, 10, 10, silent, WEIGHT, driven_by="input")))
 
 
 # --- horowitz45's widths
@@ -220,9 +210,7 @@ def test_missing_figures_are_refused_by_name(layer, parts):
 # --- the quantized rival
 
 
-@pytest.mark.parametrize(
-    ("timesteps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (15, 4), (16, 5)]
-)
+@pytest.mark.parametrize(("timesteps", "bits"), [(1, 1), (2, 2), (3, 2), (4, 3), (7, 3), (8, 4), (15, 4), (16, 5)])
 def test_rival_bits_hold_t_plus_one_levels(timesteps, bits):
     assert rival_bits(timesteps) == bits
     assert 2 ** (bits - 1) < timesteps + 1 <= 2**bits

@@ -36,9 +36,7 @@ def test_golden_as_json(capsys):
     assert set(document) == {"convention", "subject", "sources", "assumptions", "layers", "total"}
     assert document["convention"] == "spikingformer"
     assert document["total"]["energy_mj"] == pytest.approx(7.463502601886196, rel=1e-9)
-    assert document["total"]["energy_j"] == pytest.approx(
-        sum(layer["energy_j"] for layer in document["layers"])
-    )
+    assert document["total"]["energy_j"] == pytest.approx(sum(layer["energy_j"] for layer in document["layers"]))
     assert len(document["layers"]) == 54 + 8
     assert set(document["layers"][0]) == {
         *("name", "operator", "macs", "acs", "energy_j", "energy_low_j", "energy_high_j", "rule")
@@ -100,9 +98,7 @@ def test_a_run_directory_as_csv_names_its_subjects(capsys, run_directory):
 
 
 def test_bands_are_printed_where_constants_have_one(capsys, tmp_path):
-    layer = linear(
-        "fc", 1, 10, 10, operand("input", "integer", 4), operand("weight", "integer", 4), macs=1000
-    )
+    layer = linear("fc", 1, 10, 10, operand("input", "integer", 4), operand("weight", "integer", 4), macs=1000)
     workload(layer).save(tmp_path / "w.json")
     call(tmp_path / "w.json")
     # 0.065 pJ with the band 0.0609375 to 0.075 (see test_arithmetic).

@@ -58,9 +58,7 @@ def test_rates_may_be_given_in_percent(tmp_path):
 
 
 def same_rows(first, second):
-    return [row.__dict__ | {"line": 0} for row in first.rows] == [
-        row.__dict__ | {"line": 0} for row in second.rows
-    ]
+    return [row.__dict__ | {"line": 0} for row in first.rows] == [row.__dict__ | {"line": 0} for row in second.rows]
 
 
 @pytest.mark.parametrize(

@@ -180,9 +180,7 @@ def test_rates_of_a_block_without_rows_are_reported(tmp_path):
 
 
 def test_rates_and_heads_without_any_attention_are_reported(tmp_path):
-    found = estimate(
-        tmp_path, "# firing rate of q,k,v in block 0: 0,0,0\nlayer,dense_ops,rate\na,9,1\n", heads=2
-    )
+    found = estimate(tmp_path, "# firing rate of q,k,v in block 0: 0,0,0\nlayer,dense_ops,rate\na,9,1\n", heads=2)
     assert "rates of 1 attention blocks are not used" in said(found)
     assert "2 heads are not used" in said(found)
 

@@ -14,9 +14,7 @@ def small() -> Workload:
     return workload(
         conv3x3("stem", 4, (1, 2), operand("input"), operand("weight"), macs=2 * 288, consumers=("lif",)),
         other("lif", "neuron", timesteps=2, output=spikes(0.5, 0.25, name="output"), consumers=("fc",)),
-        linear(
-            "fc", 1, 32, 10, spikes(0.5, 0.25), operand("weight"), timesteps=2, acs=480, driven_by="input"
-        ),
+        linear("fc", 1, 32, 10, spikes(0.5, 0.25), operand("weight"), timesteps=2, acs=480, driven_by="input"),
         batch=2,
         timesteps=2,
         notes=("a note",),

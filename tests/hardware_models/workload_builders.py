@@ -63,9 +63,7 @@ def product(name: str, heads: int, m: int, k: int, n: int, *operands: Operand, *
 
 def other(name: str, operator: str, **extra: Any) -> Layer:
     """A layer without synapses."""
-    return Layer(
-        **{"name": name, "operator": operator, "op": operator, "timesteps": 1, "out_elements": 10} | extra
-    )
+    return Layer(**{"name": name, "operator": operator, "op": operator, "timesteps": 1, "out_elements": 10} | extra)
 
 
 def workload(*layers: Layer, batch: int = 1, timesteps: int = 1, **extra: Any) -> Workload:

@@ -34,9 +34,7 @@ def _sdsa1_by_loops(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     for b in range(B):
         for head in range(HEADS):
             for d in range(D):
-                together = [
-                    sum(int(k[t, b, head, n, d] and v[t, b, head, n, d]) for n in range(N)) for t in range(T)
-                ]
+                together = [sum(int(k[t, b, head, n, d] and v[t, b, head, n, d]) for n in range(N)) for t in range(T)]
                 for t, mask in enumerate(_lif(together, 0.5)):
                     for n in range(N):
                         out[t, b, head, n, d] = float(q[t, b, head, n, d]) * mask

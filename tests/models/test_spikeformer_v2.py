@@ -21,9 +21,7 @@ from neuro.neurons import LIF, SpikingNeuron
 LIF_FACTORY = neuron_factory("lif")
 
 
-def _model(
-    variant: str = "tiny", neuron: str = "lif", timesteps: int = 4, attention: str | None = None, **config
-):
+def _model(variant: str = "tiny", neuron: str = "lif", timesteps: int = 4, attention: str | None = None, **config):
     torch.manual_seed(5)
     return create_model(
         "spikeformer_v2",
@@ -195,10 +193,7 @@ class _LayerTable:
     def conv_block(self, x: list[Tensor], name: str) -> list[Tensor]:
         y = [self.conv_bn(f, f"{name}.sep_conv.expand") for f in self.lif(x)]
         depthwise = self.w[f"{name}.sep_conv.separable.depthwise.weight"]
-        y = [
-            F.conv2d(f, depthwise, padding=depthwise.shape[-1] // 2, groups=len(depthwise))
-            for f in self.lif(y)
-        ]
+        y = [F.conv2d(f, depthwise, padding=depthwise.shape[-1] // 2, groups=len(depthwise)) for f in self.lif(y)]
         y = [F.conv2d(f, self.w[f"{name}.sep_conv.separable.pointwise.weight"]) for f in y]
         x = [a + self.bn(b, f"{name}.sep_conv.separable.bn") for a, b in zip(x, y, strict=True)]
         y = [self.conv_bn(f, f"{name}.channel_conv.expand") for f in self.lif(x)]
@@ -207,9 +202,7 @@ class _LayerTable:
 
     def repconv(self, x: Tensor, name: str) -> Tensor:
         x = self.bn(F.conv2d(x, self.w[f"{name}.expand.weight"]), f"{name}.bn_expand")
-        padded = self.bn(
-            torch.zeros(len(x), x.shape[1], x.shape[2] + 2, x.shape[3] + 2).to(x), f"{name}.bn_expand"
-        )
+        padded = self.bn(torch.zeros(len(x), x.shape[1], x.shape[2] + 2, x.shape[3] + 2).to(x), f"{name}.bn_expand")
         padded[:, :, 1:-1, 1:-1] = x
         x = F.conv2d(padded, self.w[f"{name}.depthwise.weight"], groups=x.shape[1])
         x = self.bn(F.conv2d(x, self.w[f"{name}.pointwise.weight"]), f"{name}.bn_pointwise")
@@ -317,9 +310,7 @@ def test_merging_a_model_in_training_takes_its_inference_form() -> None:
     merged = merge_model("spikeformer_v2", model)
     assert model.training
     with torch.no_grad():
-        torch.testing.assert_close(
-            merged(_images().double()), model.eval()(_images().double()), atol=1e-9, rtol=0
-        )
+        torch.testing.assert_close(merged(_images().double()), model.eval()(_images().double()), atol=1e-9, rtol=0)
 
 
 # --- time ---
@@ -362,9 +353,7 @@ def test_the_future_does_not_reach_the_past() -> None:
 # --- shortcuts and stochastic depth ---
 
 
-def _hooked(
-    block: nn.Module, names: list[str], x: Tensor
-) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+def _hooked(block: nn.Module, names: list[str], x: Tensor) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
     inputs, outputs = {}, {}
     for name in names:
 

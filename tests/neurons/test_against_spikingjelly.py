@@ -58,9 +58,7 @@ def _assert_same(ours: nn.Module, theirs: nn.Module, x: Tensor, scale: float = 1
         torch.testing.assert_close(v1, v2, atol=tolerance, rtol=tolerance)
         for a, b in zip(g1, g2, strict=True):
             assert b.abs().sum() > 0 or len(x) == 1  # in one undecayed step tau has no part
-            torch.testing.assert_close(
-                a * scale, b, atol=tolerance * (1 + b.abs().max().item()), rtol=tolerance
-            )
+            torch.testing.assert_close(a * scale, b, atol=tolerance * (1 + b.abs().max().item()), rtol=tolerance)
 
 
 @each_surrogate
@@ -82,9 +80,7 @@ def test_if(name: str, dtype: torch.dtype, v_reset: float | None, detach_reset: 
 @each_reset
 @each_detach
 @pytest.mark.parametrize("decay_input", [True, False], ids=["decayed", "undecayed"])
-def test_lif(
-    name: str, dtype: torch.dtype, v_reset: float | None, detach_reset: bool, decay_input: bool
-) -> None:
+def test_lif(name: str, dtype: torch.dtype, v_reset: float | None, detach_reset: bool, decay_input: bool) -> None:
     peer, alpha = SURROGATES[name]
     for shape, tau in itertools.product(SHAPES, (1.25, 2.0, 5.0)):
         ours = LIF(tau, 1.0, v_reset, decay_input, surrogate(name, alpha), detach_reset)
@@ -99,9 +95,7 @@ def test_lif(
 @each_reset
 @each_detach
 @pytest.mark.parametrize("decay_input", [True, False], ids=["decayed", "undecayed"])
-def test_plif(
-    name: str, dtype: torch.dtype, v_reset: float | None, detach_reset: bool, decay_input: bool
-) -> None:
+def test_plif(name: str, dtype: torch.dtype, v_reset: float | None, detach_reset: bool, decay_input: bool) -> None:
     peer, alpha = SURROGATES[name]
     for shape, tau in zip(SHAPES, (1.5, 2.0, 6.0), strict=True):
         ours = PLIF(tau, 1.0, v_reset, decay_input, surrogate(name, alpha), detach_reset)

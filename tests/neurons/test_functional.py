@@ -249,9 +249,7 @@ NEURONS = {
 
 @pytest.mark.parametrize("name", NEURONS)
 def test_multi_step_is_single_steps_in_a_row(name: str) -> None:
-    x = (
-        torch.randn(5, 2, 3, dtype=torch.double, generator=torch.Generator().manual_seed(0)) * 2
-    ).requires_grad_()
+    x = (torch.randn(5, 2, 3, dtype=torch.double, generator=torch.Generator().manual_seed(0)) * 2).requires_grad_()
     multi, single = NEURONS[name](), NEURONS[name](step_mode="s")
     s_multi = multi(x)
     s_single = torch.stack([single(x_t) for x_t in x])

@@ -104,9 +104,7 @@ def test_area_under_the_derivative(name: str, alpha: float) -> None:
     ],
 )
 def test_triangle_by_hand(alpha: float, x: float, expected: float) -> None:
-    assert _gradient(surrogate("triangle", alpha), torch.tensor(x)).item() == pytest.approx(
-        expected, abs=1e-7
-    )
+    assert _gradient(surrogate("triangle", alpha), torch.tensor(x)).item() == pytest.approx(expected, abs=1e-7)
 
 
 @pytest.mark.parametrize("alpha", ALPHAS)
@@ -156,9 +154,7 @@ def test_forward_is_the_heaviside_step(name: str, dtype: torch.dtype) -> None:
 def test_chain_rule(name: str) -> None:
     x = torch.tensor([0.2, -0.3], dtype=torch.double, requires_grad=True)
     (SURROGATES[name](2 * x) * torch.tensor([3.0, -5.0])).sum().backward()
-    expected = SURROGATES[name].derivative(2 * x.detach(), SURROGATES[name].alpha) * torch.tensor(
-        [6.0, -10.0]
-    )
+    expected = SURROGATES[name].derivative(2 * x.detach(), SURROGATES[name].alpha) * torch.tensor([6.0, -10.0])
     torch.testing.assert_close(x.grad, expected)
 
 

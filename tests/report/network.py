@@ -35,9 +35,7 @@ def _block(
             if fired
             else {"macs": bounds.macs * steps * batch}
         )
-        read = operand(
-            "input", "binary" if fired else "float", fired or (elements * batch,) * steps, elements, batch
-        )
+        read = operand("input", "binary" if fired else "float", fired or (elements * batch,) * steps, elements, batch)
         return Layer(
             name=f"{path}.{name}",
             operator="conv",
@@ -61,9 +59,7 @@ def _block(
     entry = spikes(0.18) if form != "float" else None
     if entry:
         yield neuron(f"{path}.attention.neuron", elements, entry, batch)
-    yield conv(
-        "attention.qkv" if form != "spiking" else "attention.qkv.expand", 3 if form != "spiking" else 1, entry
-    )
+    yield conv("attention.qkv" if form != "spiking" else "attention.qkv.expand", 3 if form != "spiking" else 1, entry)
     if form == "spiking":
         yield norm("attention.qkv.norm1")
         yield conv("attention.qkv.spatial", 3, None)
@@ -153,14 +149,11 @@ def network_documents(blocks: int = 8, timesteps: int = 4, epochs: int = 20) -> 
     def estimate(form: FormKey, bits: int = 32) -> Estimate:
         workload = workloads[form]
         costs = tuple(
-            (x.name, x.operator, x.macs / workload.batch, x.acs / workload.batch)
-            for x in workload.synaptic_layers()
+            (x.name, x.operator, x.macs / workload.batch, x.acs / workload.batch) for x in workload.synaptic_layers()
         )
         return hand_estimate(workload.name, costs, bits)
 
-    estimates: dict[FormKey, Estimate] = {form: estimate(form) for form in forms} | {
-        "quantized": estimate("float", 3)
-    }
+    estimates: dict[FormKey, Estimate] = {form: estimate(form) for form in forms} | {"quantized": estimate("float", 3)}
     fire = {form: {"timesteps": timesteps, "firing_rate": workloads[form].firing_rate} for form in forms[:2]}
     rows = [
         summary_row("float", "Float parent", estimates["float"], accuracy=0.9916666, parameters=412_345),

@@ -55,9 +55,7 @@ def neuron(name: str, neurons: int, spikes: tuple[int, ...], batch: int) -> Laye
     )
 
 
-def hand_estimate(
-    subject: str, layers: tuple[tuple[str, str, float, float], ...], bits: int = 32
-) -> Estimate:
+def hand_estimate(subject: str, layers: tuple[tuple[str, str, float, float], ...], bits: int = 32) -> Estimate:
     """Energy of (name, operator, MACs, ACs) at the joules above, in proportion to the bits."""
 
     def cost(name: str, operator: str, macs: float, acs: float) -> LayerEstimate:
@@ -180,9 +178,7 @@ def small_documents(name: str = "stem") -> RunDocuments:
         timesteps=2,
         out_elements=32,
         macs=1152,
-        bounds=Bounds(
-            in_channels=1, out_channels=2, in_size=(4, 4), out_size=(4, 4), kernel=(3, 3), padding=(1, 1)
-        ),
+        bounds=Bounds(in_channels=1, out_channels=2, in_size=(4, 4), out_size=(4, 4), kernel=(3, 3), padding=(1, 1)),
         operands=(operand("input", "float", (30, 30), 16, 2), weight(18)),
     )
     norm = Layer(

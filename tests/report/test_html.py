@@ -144,9 +144,7 @@ def test_hostile_names_stay_text():
     documents = small_documents(HOSTILE)
     hostile = documents.record.model_copy(update={"model": HOSTILE, "dataset": HOSTILE, "notes": [HOSTILE]})
     environment = {HOSTILE: {"a": [HOSTILE]}}
-    shown = Page(
-        render_html(dataclasses.replace(documents, record=hostile, spec=environment, environment=environment))
-    )
+    shown = Page(render_html(dataclasses.replace(documents, record=hostile, spec=environment, environment=environment)))
     plain = Page(render_html(small_documents()))
     kinds = [tag for tag, _ in shown.tags if tag in ("script", "img", "style", "iframe")]
     assert kinds == [tag for tag, _ in plain.tags if tag in ("script", "img", "style", "iframe")]
@@ -177,9 +175,7 @@ def test_a_hundred_layers_stay_below_a_megabyte():
 def test_a_run_without_training_neurons_or_figures():
     documents = small_documents()
     bare = Workload(name="bare", timesteps=1, batch=1, layers=())
-    rows = [
-        row.model_copy(update={"accuracy": None, "firing_rate": math.nan}) for row in documents.record.rows
-    ]
+    rows = [row.model_copy(update={"accuracy": None, "firing_rate": math.nan}) for row in documents.record.rows]
     record = documents.record.model_copy(update={"training": {}, "rows": rows[:1]})
     workloads = dict.fromkeys(documents.workloads, bare)
     estimates = {"spiking": documents.estimates["spiking"].model_copy(update={"layers": ()})}
@@ -193,11 +189,7 @@ def test_a_run_without_training_neurons_or_figures():
 def test_the_page_of_a_run_directory(tmp_path):
     write_run(small_documents(), tmp_path)
     assert write_report(tmp_path) == tmp_path / "report.html"
-    assert (
-        write_report(tmp_path, tmp_path / "other.html")
-        .read_text(encoding="utf-8")
-        .startswith("<!doctype html>")
-    )
+    assert write_report(tmp_path, tmp_path / "other.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_one_epoch_draws():

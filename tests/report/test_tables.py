@@ -83,9 +83,7 @@ def test_markdown_escapes():
 
 
 @pytest.mark.parametrize("width", [30, 40, 60, 80, 120, 200])
-@pytest.mark.parametrize(
-    "documents", [small_documents(), network_documents(blocks=2)], ids=["small", "network"]
-)
+@pytest.mark.parametrize("documents", [small_documents(), network_documents(blocks=2)], ids=["small", "network"])
 def test_summary_fits_any_terminal(width, documents):
     console = Console(width=width, file=io.StringIO(), color_system=None)
     print_summary(documents.record, console)
