@@ -233,7 +233,8 @@ def test_equals_the_layer_table(timesteps: int, size: int) -> None:
         expected = table([x] * timesteps, model.config.depths, model.config.strides)
         logits = model(x)
     rates = _firing_rates(model, x)
-    assert len(rates) == 42  # 4 in a ConvBlock, 7 in a transformer block, 1 before each stage and the head
+    # 4 in each of 4 ConvBlocks, 7 in a transformer block, 1 before each of 4 stages and the head.
+    assert len(rates) == 4 * 4 + 7 * sum(model.config.depths) + 5
     assert min(rates) > 0
     assert logits.std() > 0.01
     torch.testing.assert_close(logits, expected, atol=1e-12, rtol=0)
