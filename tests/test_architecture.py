@@ -66,3 +66,28 @@ def test_loading_does_not_load_torch(statement: str) -> None:
     code = f"{statement}\nimport sys\nassert 'torch' not in sys.modules, 'torch was loaded'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
+
+
+FLOORS = [
+    {"records", "neurons", "data"},
+    {"models", "training", "profiling", "report"},
+    {"conversion"},
+    {"cli"},
+]
+"""The rooms of `neuro`, lowest first: a room imports only from itself and from lower floors."""
+
+
+def test_data_flow_one_way() -> None:
+    floor_of = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+    found = []
+    for path, name in imports("neuro"):
+        room = path.relative_to(ROOT / "neuro").parts[0].removesuffix(".py")
+        target = name.split(".")[1] if name.startswith("neuro.") else None
+        if room in floor_of and target in floor_of and target != room and floor_of[target] >= floor_of[room]:
+            found.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert found == []
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {p.stem for p in (ROOT / "neuro").iterdir() if not p.name.startswith("__") and p.name != "configs"}
+    assert rooms == set().union(*FLOORS)

@@ -17,7 +17,6 @@ from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
 from neuro.conversion.directory import check_usable, default_directory, load_spec, make_directory
 from neuro.conversion.networks import build_float_parent, build_spiking, calibrate_batchnorm, load_data
-from neuro.conversion.record import ConversionRecord, EpochRecord
 from neuro.conversion.spec import RunSpec, merge_settings, place_keywords, resolve_spec
 from neuro.conversion.summary import summary_rows
 from neuro.conversion.weights import load_weights
@@ -25,6 +24,7 @@ from neuro.conversion.write import write_request, write_results
 from neuro.data import Dataset
 from neuro.models import merge_model
 from neuro.profiling import profile
+from neuro.records import ConversionRecord, EpochRecord
 from neuro.training import accuracy, train
 
 _PIXELS_TO_PROFILE = 65_536

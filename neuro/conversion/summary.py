@@ -7,7 +7,7 @@ import math
 from hardware_models.conventions import rival_bits
 from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
-from neuro.conversion.record import SummaryRow
+from neuro.records import SummaryRow
 
 
 def summary_rows(

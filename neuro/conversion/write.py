@@ -11,9 +11,9 @@ from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
 from neuro.conversion.environment import describe_environment
-from neuro.conversion.record import ConversionRecord
 from neuro.conversion.spec import RunSpec
 from neuro.conversion.weights import save_weights
+from neuro.records import ConversionRecord
 from neuro.report import RunDocuments, render_html
 
 ESTIMATES_SCHEMA = "neuro.estimates/1"

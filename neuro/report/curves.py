@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuro.conversion.record import EpochRecord
+from neuro.records import EpochRecord
 from neuro.report import charts
 from neuro.report.cells import PERCENT, Cell, Table, Title, heads, number, percent_cell, percent_head
 from neuro.report.documents import RunDocuments

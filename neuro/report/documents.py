@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
-from neuro.conversion.record import SCHEMA as CONVERSION_SCHEMA
-from neuro.conversion.record import ConversionRecord, FormKey
+from neuro.records import SCHEMA as CONVERSION_SCHEMA
+from neuro.records import ConversionRecord, FormKey
 
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 

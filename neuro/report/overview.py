@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from neuro.conversion.record import FormKey, SummaryRow
+from neuro.records import FormKey, SummaryRow
 from neuro.report import charts
 from neuro.report.audit import accumulate_only_share
 from neuro.report.cells import Cell, Table, Title, heads, number, percent_cell, percent_head

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from neuro.conversion.record import ConversionRecord
+from neuro.records import ConversionRecord
 from neuro.report.audit import accumulate_only_share, audit
 from neuro.report.documents import FORM_NAMES, FormKey, RunDocuments, attributed
 from neuro.report.figures import exact, is_number, percent, si

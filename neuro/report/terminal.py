@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from neuro.conversion.record import ConversionRecord, SummaryRow
+from neuro.records import ConversionRecord, SummaryRow
 from neuro.report.figures import NOT_MEASURED, Column, is_number, percent
 
 _STEP = "spikes/\nneuron/\nstep"

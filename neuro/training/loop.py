@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from hardware_models.errors import InputError, RunError
-from neuro.conversion.record import EpochRecord
 from neuro.data.base import Dataset, Split
+from neuro.records import EpochRecord
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint
 from neuro.training.evaluate import accuracy
 from neuro.training.losses import cross_entropy, tet

@@ -10,7 +10,7 @@ import yaml
 
 from hardware_models.estimate import Estimate, LayerEstimate
 from hardware_models.workload import Bounds, Layer, Operand, Workload
-from neuro.conversion.record import ConversionRecord, EpochRecord, SummaryRow
+from neuro.records import ConversionRecord, EpochRecord, SummaryRow
 from neuro.report.documents import WORKLOAD_FILES, Estimates, FormKey, RunDocuments
 
 MAC_J, AC_J = 4.6e-12, 0.9e-12
