@@ -113,4 +113,4 @@ def with_prefix(value: float, unit: str = "", digits: int = 4) -> str:
     fitting = [(factor, prefix) for prefix, factor in _PREFIXES.items() if factor <= size]
     factor, prefix = max(fitting, default=(1.0, "") if not value else min((f, p) for p, f in _PREFIXES.items()))
     number = f"{value / factor:#.{digits}g}".rstrip(".") if value else "0"
-    return f"{number} {prefix}{unit}".rstrip()
+    return f"{number} {prefix.replace('u', 'µ')}{unit}".rstrip()

@@ -6,10 +6,14 @@ Commands are imported only when they are called, so `neuro --help` waits neither
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn
 
 from hardware_models.errors import InputError, RunError, unknown_name
@@ -53,27 +57,67 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
-    try:
-        return _dispatch([a for a in given if a != "--debug"])
-    except InputError as error:
-        return _complain(str(error), 2, debug)
-    except RunError as error:
-        return _complain(str(error), 1, debug)
-    except KeyboardInterrupt:
-        return _complain("interrupted; whole epochs are kept, continue a run with --resume --out DIR.", 1, debug)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except MemoryError:
-        return _complain("out of memory; use a smaller --variant, image size or training.batch_size.", 1, debug)
-    except Exception as error:
-        text = " ".join(str(error).split())
-        return _complain(f"{type(error).__name__}: {text}; run again with --debug for the traceback.", 1, debug)
+    with _collecting_interrupts() as interrupts:
+        return _run([a for a in given if a != "--debug"], debug, interrupts)
 
 
 def entry_point() -> NoReturn:
     """Run the command line and exit with its status."""
-    sys.exit(main())
+    status = main()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt
+    sys.exit(status)
+
+
+def _run(given: list[str], debug: bool, interrupts: list[int]) -> int:
+    try:
+        status = _dispatch(given)
+        print(end="", flush=True)  # a reader who has left, or a full disk, is noticed here
+        return status
+    except InputError as error:
+        return _complain(str(error), 2, debug)
+    except RunError as error:
+        return _complain(str(error), 1, debug)
+    except KeyboardInterrupt as error:
+        return _complain(_describe_interrupt(error), 1, debug)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        describe = _describe_interrupt if interrupts else _describe_fault
+        return _complain(describe(error), 1, debug)
+
+
+@contextlib.contextmanager
+def _collecting_interrupts() -> Iterator[list[int]]:
+    """Collect the interrupts (Ctrl-C) of the block: inside an import, one can come out as another error."""
+    seen: list[int] = []
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield seen  # somebody else decides what an interrupt does
+        return
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _describe_interrupt(error: BaseException) -> str:
+    """The notes of the error say what became of the work."""
+    return "; ".join(["interrupted", *getattr(error, "__notes__", [])]) + "."
+
+
+def _describe_fault(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    # torch has no exception class of its own for main memory
+    if isinstance(error, MemoryError) or "allocate memory" in text or "out of memory" in text:
+        return "out of memory; use a smaller --variant, --image-size, --timesteps or training.batch_size."
+    return f"{type(error).__name__}: {text}; run again with --debug for the traceback."
 
 
 def _dispatch(given: list[str]) -> int:

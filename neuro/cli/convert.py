@@ -31,14 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sigmoid, atan, triangle, rectangle or piecewise_quadratic (sigmoid)",
     )
     network.add_argument("--attention", metavar="NAME", help="sdsa1, sdsa3 or sdsa4 (sdsa3)")
-    network.add_argument(
-        "--weights", metavar="FILE", help="start from a safetensors file or a torch checkpoint"
-    )
+    network.add_argument("--weights", metavar="FILE", help="start from a safetensors file or a torch checkpoint")
     work = parser.add_argument_group("data and training")
     work.add_argument("--data", metavar="NAME", help="digits, fashion-mnist[:DIR] or folder:DIR (digits)")
-    work.add_argument(
-        "--image-size", metavar="PIXELS", type=int, help="side of the images (the variant's own)"
-    )
+    work.add_argument("--image-size", metavar="PIXELS", type=int, help="side of the images (the variant's own)")
     work.add_argument("--epochs", metavar="N", type=int, help="0 only converts and measures (the data's own)")
     work.add_argument("--seed", metavar="N", type=int, help="of weights, order and augmentation (0)")
     work.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (cpu)")

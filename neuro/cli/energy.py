@@ -35,16 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"counting rules (default {DEFAULT_CONVENTION}; of a table {TABLE_CONVENTION}). {known}",
     )
-    parser.add_argument(
-        "--heads", type=int, metavar="N", help="attention heads of a table that does not name them"
-    )
+    parser.add_argument("--heads", type=int, metavar="N", help="attention heads of a table that does not name them")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument(
-        "--json", action="store_true", help="print one JSON document with every layer and the total"
-    )
-    output.add_argument(
-        "--csv", action="store_true", help="print one CSV line for each layer and one for the total"
-    )
+    output.add_argument("--json", action="store_true", help="print one JSON document with every layer and the total")
+    output.add_argument("--csv", action="store_true", help="print one CSV line for each layer and one for the total")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -65,17 +59,11 @@ def run(args: argparse.Namespace) -> int:
 def _estimates(args: argparse.Namespace) -> list[Estimate]:
     """Return the estimate of a table or workload, or those of a run's workloads, `workload.json` first."""
     if not args.path.exists():
-        raise InputError(
-            f"{args.path} does not exist; give a run directory, a workload.json or an operation table."
-        )
+        raise InputError(f"{args.path} does not exist; give a run directory, a workload.json or an operation table.")
     if args.path.is_dir():
-        paths = sorted(
-            args.path.glob("workload*.json"), key=lambda path: (path.stem != "workload", path.stem)
-        )
+        paths = sorted(args.path.glob("workload*.json"), key=lambda path: (path.stem != "workload", path.stem))
         if not paths:
-            raise InputError(
-                f"{args.path} holds no workload.json; give a run directory, a workload or a table."
-            )
+            raise InputError(f"{args.path} holds no workload.json; give a run directory, a workload or a table.")
     elif args.path.suffix.lower() == ".json":
         paths = [args.path]
     else:
@@ -104,9 +92,7 @@ def _print(console: Console, estimate: Estimate, chosen: bool) -> None:
     for layer in estimate.layers:
         table.add_row(*_cells(layer, estimate.energy_j))
     table.add_section()
-    table.add_row(
-        "total", *_numbers(estimate.macs, estimate.acs, estimate.energy_j, estimate.energy_j), style="bold"
-    )
+    table.add_row("total", *_numbers(estimate.macs, estimate.acs, estimate.energy_j, estimate.energy_j), style="bold")
     console.print(table)
     console.print(f"Convention: {estimate.convention}{by_default}")
     low, high = estimate.energy_band_j

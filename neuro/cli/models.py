@@ -25,17 +25,26 @@ def run(args: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     for entry in known:
-        console.print(f"[bold]{entry.name}[/bold]  {entry.title}\n{entry.paper}\nsource: {entry.source}", soft_wrap=False)
-        table = Table("variant", "widths", "parameters", "MACs per timestep")
+        console.print(
+            f"[bold]{entry.name}[/bold]  {entry.title}\n{entry.paper}\nsource: {entry.source}", soft_wrap=False
+        )
+        table = Table(box=None, pad_edge=False)
+        table.add_column("variant", no_wrap=True)
+        table.add_column("widths")
+        table.add_column("parameters", justify="right", no_wrap=True)
+        table.add_column("MACs per timestep", justify="right")
         for variant in entry.variants.values():
             parameters = variant.published.get("parameters")
             macs = variant.published.get("macs_per_timestep")
-            name = f"{variant.name} (default)" if variant.name == entry.default_variant else variant.name
             table.add_row(
-                f"{name}\n{variant.description}" if variant.description else name,
+                variant.name,
                 ", ".join(map(str, variant.config["widths"])),
                 f"{parameters:,.0f}" if parameters else "-",
                 f"{macs / 1e9:.3f} G" if macs else "-",
             )
         console.print(table)
+        for variant in entry.variants.values():
+            if variant.description:
+                console.print(f"{variant.name}: {variant.description}")
+        console.print(f"default: {entry.default_variant}, attention {entry.default_attention}")
     return 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from hardware_models.errors import InputError
 from neuro.conversion.spec import RunSpec
 from neuro.data import Dataset, load_dataset
 from neuro.models import architecture, create_model
 from neuro.models.neurons import neuron_factory
+from neuro.neurons import reset
 
 _LEAST_SIDE = {"digits": 16, "fashion-mnist": 32}
 """Smallest presentation of the small-image data sets; photographs take the variant's own size."""
@@ -60,11 +63,20 @@ def build_float_parent(spec: RunSpec, dataset: Dataset) -> nn.Module:
 
 
 def _overrides(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
-    """What the data decide, then what the user decides."""
-    from_data: dict[str, Any] = {"in_channels": dataset.in_channels, "image_size": dataset.image_size}
+    """What the data decide, then what the user decides; a head may have more outputs than the data have classes."""
+    decided = {"in_channels": dataset.in_channels, "image_size": dataset.image_size}
+    given = spec.model.overrides
+    for key, value in decided.items():
+        if given.get(key, value) != value:
+            raise InputError(f"model.overrides.{key} was {given[key]!r} but {dataset.name} has {value}; leave it out.")
     if dataset.classes:
-        from_data["num_classes"] = len(dataset.classes)
-    return from_data | spec.model.overrides
+        decided["num_classes"] = count = len(dataset.classes)
+        outputs = given.get("num_classes", count)
+        if isinstance(outputs, int) and outputs < count:
+            raise InputError(
+                f"model.overrides.num_classes was {outputs} but {dataset.name} has {count} classes; leave it out."
+            )
+    return decided | given
 
 
 @torch.no_grad()
@@ -87,3 +99,39 @@ def calibrate_batchnorm(model: nn.Module, images: Tensor, passes: int = 2) -> No
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(was_training)
+    reset(model)
+
+
+@torch.no_grad()
+def merge_error(network: nn.Module, merged: nn.Module, images: Tensor) -> float:
+    """Largest difference that merging makes to a layer's output, relative to the largest output of that layer.
+
+    Each merged convolution is given what its pieces see while `network` runs on `images`. Logits would not do:
+    a potential within rounding of the threshold fires in one form and not in the other, and one spike changes
+    all that follows.
+    """
+    inference = dict(merged.named_modules())
+    errors = []
+
+    def compare(replacement: nn.Module) -> Callable[[nn.Module, tuple[Tensor], Tensor], None]:
+        def hook(module: nn.Module, args: tuple[Tensor], output: Tensor) -> None:
+            difference = (output - replacement(*args)).abs().max() / output.abs().max()
+            errors.append(difference.nan_to_num(0.0).item())  # 0 / 0: both give nothing
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(compare(inference[name]))
+        for name, module in network.named_modules()
+        if name in inference and type(module) is not type(inference[name])
+    ]
+    was_training = network.training
+    network.eval()
+    try:
+        network(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+        network.train(was_training)
+        reset(network)
+    return max(errors, default=0.0)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,20 @@ from hardware_models.conventions import Convention, convention, estimate_quantiz
 from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
-from neuro.conversion.directory import check_usable, default_directory, load_spec, make_directory
-from neuro.conversion.networks import build_float_parent, build_spiking, calibrate_batchnorm, load_data
+from neuro.conversion.directory import default_directory, load_spec, run_directory
+from neuro.conversion.networks import (
+    build_float_parent,
+    build_spiking,
+    calibrate_batchnorm,
+    load_data,
+    merge_error,
+)
 from neuro.conversion.spec import RunSpec, merge_settings, place_keywords, resolve_spec
 from neuro.conversion.summary import summary_rows
 from neuro.conversion.weights import load_weights
-from neuro.conversion.write import write_request, write_results
+from neuro.conversion.write import write_results
 from neuro.data import Dataset
-from neuro.models import merge_model
+from neuro.models import architecture, merge_model
 from neuro.profiling import profile
 from neuro.records import ConversionRecord, EpochRecord
 from neuro.training import accuracy, train
@@ -93,7 +99,6 @@ def run_in_directory(given: dict[str, Any], out: Path | None, resume: bool, say:
     else:
         spec = resolve_spec(given)
         out = out or default_directory(spec)
-    check_usable(out, resume)
     return run_conversion(spec, out, resume=resume, say=say)
 
 
@@ -103,22 +108,18 @@ def run_conversion(
     """Run a complete specification; `say` is told what happens, one line at a time."""
     rules = convention(spec.convention)
     device = _device(spec.device)
-    dataset = load_data(spec)
-    networks = _build(spec, dataset, say)
-    if out is not None:
-        make_directory(out)
-        write_request(out, spec)
-    run = _Run(spec, dataset, device, networks, out, resume, say)
-    run.train()
-    workloads = run.measure()
-    estimates = estimate_forms(rules, workloads, spec.model.timesteps)
-    record = run.record(workloads, estimates)
-    if out is not None:
-        write_results(out, record, networks["spiking"], networks["float"], workloads, estimates)
-        say(f"report: {out / 'report.html'}")
-    return Conversion(
-        spec, record, networks["spiking"], run.merged, networks["float"], workloads, estimates, out
-    )
+    with run_directory(out, spec, resume) if out is not None else nullcontext():
+        dataset = load_data(spec)
+        run = _Run(spec, dataset, device, _build(spec, dataset, say), out, resume, say)
+        run.train()
+        workloads = run.measure()
+        estimates = estimate_forms(rules, workloads, spec.model.timesteps)
+        record = run.record(workloads, estimates)
+        spiking, float_parent = run.networks["spiking"], run.networks["float"]
+        if out is not None:
+            write_results(out, record, spiking, float_parent, workloads, estimates)
+            say(f"report: {out / 'report.html'}")
+    return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, out)
 
 
 def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, Estimate]:
@@ -136,9 +137,8 @@ def _build(spec: RunSpec, dataset: Dataset, say: Say) -> dict[str, nn.Module]:
     if spec.model.weights is not None:
         load_weights(Path(spec.model.weights), networks["spiking"])
     parameters = sum(p.numel() for p in networks["spiking"].parameters())
-    say(
-        f"model: {spec.model.name} {spec.model.variant or '(default variant)'}, {parameters:,} parameters, T={spec.model.timesteps}"
-    )
+    m = spec.model
+    say(f"model: {m.name} {m.variant}, {parameters:,} parameters, {m.neuron}, T={m.timesteps}")
     return networks
 
 
@@ -161,6 +161,7 @@ class _Run:
         for form, network in self.networks.items():
             network.to(self.device)
             if self.spec.training.epochs:
+                self.say(f"train: {form}, {self.spec.training.epochs} epochs")
                 self.history[form] = train(
                     network,
                     self.dataset,
@@ -173,6 +174,7 @@ class _Run:
                 )
             elif not self._has_weights(form):
                 calibrate_batchnorm(network, self._images(network))
+            network.eval()  # from here on nothing changes it, its BatchNorm statistics included
         untrained = [form for form in self.networks if not self.is_trained(form)]
         if untrained:
             self.notes.append(
@@ -195,21 +197,20 @@ class _Run:
     def record(self, workloads: dict[str, Workload], estimates: dict[str, Estimate]) -> ConversionRecord:
         """Evaluate accuracy and put the summary together."""
         spec, images = self.spec, self._images(self.merged)
+        known = architecture(spec.model.name)
         return ConversionRecord(
             model=spec.model.name,
-            variant=spec.model.variant or "default",
+            variant=known.variant(spec.model.variant).name,
             timesteps=spec.model.timesteps,
             neuron=spec.model.neuron,
             surrogate=spec.model.surrogate,
-            attention=spec.model.attention or "default",
+            attention=spec.model.attention or known.default_attention,
             convention=spec.convention,
             dataset=self.dataset.name,
             dataset_source=f"{self.dataset.source} {self.dataset.preprocessing}".strip(),
             test_samples=len(self.dataset.test),
             profiled_samples=images.shape[1],
-            rows=summary_rows(
-                spec.model.timesteps, self._parameters(), self._accuracies(), workloads, estimates
-            ),
+            rows=summary_rows(spec.model.timesteps, self._parameters(), self._accuracies(), workloads, estimates),
             training=self.history,
             merge_error=merge_error(self.networks["spiking"], self.merged, images),
             notes=self.notes,
@@ -240,9 +241,7 @@ class _Run:
                 found[form] = known[-1].test_accuracy
             elif self.dataset.classes and trained:
                 self.say(f"evaluate: {form}, {len(self.dataset.test)} samples")
-                found[form] = accuracy(
-                    network, self.dataset.test, int(getattr(network, "timesteps", 1)), self.device
-                )
+                found[form] = accuracy(network, self.dataset.test, int(getattr(network, "timesteps", 1)), self.device)
             else:
                 found[form] = None
         return found
@@ -252,19 +251,15 @@ class _Run:
         return {form: sum(p.numel() for p in network.parameters()) for form, network in forms.items()}
 
 
-@torch.no_grad()
-def merge_error(network: nn.Module, merged: nn.Module, images: Tensor) -> float:
-    """Largest difference of a logit between the two forms, relative to the largest logit."""
-    expected, found = network(images), merged(images)
-    largest = expected.abs().max().item()
-    return (expected - found).abs().max().item() / largest if largest else math.nan
-
-
 def _device(name: str) -> torch.device:
+    """Return the device; one that this machine does not have is refused before any work."""
     try:
         device = torch.device(name)
-    except RuntimeError as error:
-        raise InputError(f"device {name!r} is unknown; give cpu, cuda or cuda:N.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("device 'cuda' was asked for but torch finds none here; use --device cpu.")
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda"):
+        raise InputError(f"device {name!r} is unknown; give cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(f"device {name!r} was asked for but torch finds {found} GPUs here; use --device cpu.")
     return device

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.shipped import shipped_configs
+from neuro.models.catalogue import architecture
 from neuro.training.settings import TrainingSettings
 
 SCHEMA: Final = "neuro.spec/1"
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, allow_inf_nan=False)
 
 
 class ModelSpec(_Section):
@@ -61,7 +62,7 @@ class DataSpec(_Section):
 
     name: str = "digits"
     image_size: Annotated[int, Field(ge=1)] | None = None
-    split_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     train_limit: Annotated[int, Field(ge=1)] | None = None
     test_limit: Annotated[int, Field(ge=1)] | None = None
 
@@ -80,7 +81,7 @@ class RunSpec(_Section):
     model: ModelSpec = Field(default_factory=ModelSpec)
     data: DataSpec = Field(default_factory=DataSpec)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "cpu"
     convention: str = "horowitz45"
     profile_samples: Annotated[int, Field(ge=1)] | None = None
@@ -99,35 +100,58 @@ def resolve_spec(given: dict[str, Any]) -> RunSpec:
     Raises:
         InputError: an unknown key (with the nearest names) or a value that does not fit.
     """
-    data_name = str((given.get("data") or {}).get("name", DataSpec().name)).split(":")[0]
-    defaults: dict[str, Any] = {}
-    shipped = shipped_configs("neuro", "training") / f"{data_name}.yaml"
-    if shipped.is_file():
-        defaults = yaml.safe_load(shipped.read_text(encoding="utf-8"))
-    if "surrogate" in (given.get("model") or {}):
-        # A sharpness is meant for one surrogate; another one keeps its own.
-        defaults.get("model", {}).pop("surrogate_alpha", None)
-    merged = merge_settings(defaults, given)
-    if given.get("model", {}).get("weights") and "epochs" not in (given.get("training") or {}):
+    given = {key: value for key, value in given.items() if value is not None}
+    model, data, training = (_section(given, name) for name in ("model", "data", "training"))
+    merged = merge_settings(_training_defaults(data, model), given)
+    if model.get("weights") and "epochs" not in training:
         # Weights that were given are measured as they are unless training is asked for.
         merged = merge_settings(merged, {"training": {"epochs": 0}})
     return validate_spec(merged)
 
 
+def _section(given: dict[str, Any], name: str) -> dict[str, Any]:
+    section = given.get(name, {})
+    if not isinstance(section, dict):
+        raise InputError(f"{name} was {section!r}; give its keys, as in {name}: {{{_EXAMPLES[name]}}}.")
+    return section
+
+
+_EXAMPLES = {"model": "variant: tiny", "data": "name: digits", "training": "epochs: 5"}
+
+
+def _training_defaults(data: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
+    """What is shipped as the way to train on this data set."""
+    name = str(data.get("name", DataSpec().name)).split(":")[0]
+    shipped = shipped_configs("neuro", "training") / f"{name}.yaml"
+    if not shipped.is_file():
+        return {}
+    defaults: dict[str, Any] = yaml.safe_load(shipped.read_text(encoding="utf-8"))
+    surrogate = ModelSpec().surrogate
+    if model.get("surrogate", surrogate) != surrogate:
+        # A sharpness is meant for one surrogate; another one keeps its own.
+        defaults.get("model", {}).pop("surrogate_alpha", None)
+    return defaults
+
+
 def validate_spec(data: Any, origin: str = "the settings") -> RunSpec:
-    """Validate plain data as a `RunSpec`; the first fault becomes one sentence."""
+    """Validate plain data as a `RunSpec`; the first fault becomes one sentence.
+
+    A variant and a kind of attention that are not named become the architecture's own.
+    """
     if not isinstance(data, dict):
-        raise InputError(
-            f"{origin}: expected a mapping with model, data and training; see spec.yaml of any run."
-        )
+        raise InputError(f"{origin}: expected a mapping with model, data and training; see spec.yaml of any run.")
     if data.get("schema", SCHEMA) != SCHEMA:
         raise InputError(
             f"{origin}: schema {data['schema']!r} is not {SCHEMA!r}; remove that line or rewrite the file."
         )
     try:
-        return RunSpec.model_validate(data)
+        spec = RunSpec.model_validate(data)
     except ValidationError as error:
         raise _first_fault(error, origin) from error
+    known = architecture(spec.model.name)
+    spec.model.variant = known.variant(spec.model.variant).name
+    spec.model.attention = spec.model.attention or known.default_attention
+    return spec
 
 
 def _first_fault(error: ValidationError, origin: str) -> InputError:
@@ -139,6 +163,8 @@ def _first_fault(error: ValidationError, origin: str) -> InputError:
         return unknown_name("neuron", fault["input"], ["if", "lif", "plif", "ilif"])
     if key == "model.timesteps":
         return InputError(f"timesteps was {fault['input']!r}; give a whole number of at least 1.")
+    if fault["type"] in ("dict_type", "model_type"):
+        return InputError(f"{origin}: {key} was {fault['input']!r}; give keys with their values below it.")
     return InputError(f"{origin}: {key} was {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
 
 
@@ -156,9 +182,7 @@ def known_keys() -> list[str]:
 
 _KEYWORDS = {
     "model": ("model", "name"),
-    **{
-        key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")
-    },
+    **{key: ("model", key) for key in ("variant", "timesteps", "neuron", "surrogate", "attention", "weights")},
     "data": ("data", "name"),
     "image_size": ("data", "image_size"),
     "epochs": ("training", "epochs"),
@@ -182,7 +206,7 @@ def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
     """`("a", "b"), 1` -> `{"a": {"b": 1}}`."""
     for key in reversed(keys):
         value = {key: value}
-    return value  # type: ignore[no-any-return]
+    return value
 
 
 def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -190,9 +214,7 @@ def merge_settings(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = (
-            merge_settings(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
-        )
+        merged[key] = merge_settings(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -221,9 +243,7 @@ def parse_assignment(text: str) -> dict[str, Any]:
     """
     key, equals, value = text.partition("=")
     if not equals:
-        raise InputError(
-            f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5."
-        )
+        raise InputError(f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5.")
     prefixes = ("model.overrides.", "model.neuron_parameters.")
     if key not in known_keys() and not key.startswith(prefixes):
         raise unknown_name("key", key, known_keys())

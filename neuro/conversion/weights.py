@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-import zipfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def load_weights(path: Path, model: nn.Module) -> None:
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     _check_fit(path, state, model.state_dict())
+    _check_values(path, state, model.state_dict())
     model.load_state_dict(state)
 
 
@@ -52,9 +53,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         try:
             return load_safetensors(content)
         except (SafetensorError, json.JSONDecodeError, ValueError) as error:
-            raise InputError(
-                f"{path} is damaged or truncated ({error}); get the safetensors file again."
-            ) from error
+            raise InputError(f"{path} is damaged or truncated ({error}); get the safetensors file again.") from error
     return _read_checkpoint(path)
 
 
@@ -65,25 +64,36 @@ def _looks_like_safetensors(content: bytes) -> bool:
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(path) or "Unsupported" in str(error):
-            raise InputError(
-                f"{path} holds pickled Python objects beside tensors, which are never loaded because they can run "
-                "code; save the state dict alone, or as safetensors."
-            ) from error
-        raise InputError(
-            f"{path} is no torch checkpoint; give a safetensors file or a saved state dict."
-        ) from error
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path} is damaged or truncated; get the checkpoint again.") from error
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on foreign pickle protocols; whether the file fits is checked below
+            loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception as error:  # the unpickler raises anything on foreign bytes
+        raise _unreadable(path, error) from error
     for key in ("model", "state_dict", "module"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
             break
-    if not isinstance(loaded, dict) or not loaded or not all(isinstance(v, Tensor) for v in loaded.values()):
+    if not (isinstance(loaded, dict) and loaded and all(map(_is_named_tensor, loaded.items()))):
         raise InputError(f"{path} holds no state dict; save model.state_dict() and give that file.")
     return loaded
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, pickle.UnpicklingError) and "global" in str(error).lower():
+        return InputError(
+            f"{path} holds pickled Python objects beside tensors, which are never loaded because they can run "
+            "code; save the state dict alone, or as safetensors."
+        )
+    return InputError(
+        f"{path} is no torch checkpoint, or a damaged or truncated one; give a safetensors file or a state dict "
+        "saved by torch."
+    )
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _check_fit(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
@@ -107,3 +117,17 @@ def _check_fit(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) 
         f"{path} does not fit this network: of {len(wanted)} tensors {', '.join(faults)}; check --model, --variant, "
         "--neuron, --attention and the number of classes."
     )
+
+
+def _check_values(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Refuse numbers that would be loaded without a complaint and make no network."""
+    for name, tensor in given.items():
+        if tensor.is_floating_point() != wanted[name].is_floating_point():
+            raise InputError(
+                f"{path} holds {name} as {tensor.dtype}, expected {wanted[name].dtype}; give weights that are not "
+                "quantized."
+            )
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"{path} holds NaN or infinite values in {name}; give the weights of a training that converged."
+            )

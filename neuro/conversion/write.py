@@ -10,8 +10,6 @@ from hardware_models.estimate import Estimate
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
-from neuro.conversion.environment import describe_environment
-from neuro.conversion.spec import RunSpec
 from neuro.conversion.weights import save_weights
 from neuro.records import ConversionRecord
 from neuro.report import RunDocuments, render_html
@@ -23,13 +21,6 @@ _WORKLOAD_FILES = {
     "spiking": "workload-as-trained.json",
     "float": "workload-float.json",
 }
-
-
-def write_request(out: Path, spec: RunSpec) -> None:
-    """Write what was asked for and under which circumstances, before any work is done."""
-    with write_atomically(out / "spec.yaml") as file:
-        file.write(spec.to_yaml())
-    write_json(out / "environment.json", describe_environment(spec.seed, spec.device))
 
 
 def write_results(

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from neuro.profiling.forms import Values, recognise
+from neuro.profiling.forms import MAX_INTEGER_SPIKE, Values, as_ratio, common_scale, integers
+from neuro.profiling.timeline import Time, time_first
+
+FanOut = tuple[Tensor, ...]
+"""For each axis of positions, how many outputs read an input at that index."""
+
+_EXACT_IN_SINGLE = 1 << 24
+"""Integers below this add up in single precision without rounding, in any order."""
 
 
 class Activity(NamedTuple):
@@ -18,7 +26,6 @@ class Activity(NamedTuple):
         values: what the values are.
         elements: size of one timestep, over the batch.
         nonzero: `[steps, C]` counts of non-zero values by channel, int64.
-        channel_elements: how many elements a channel has in one timestep, over the batch.
         magnitude: `[steps]` sums of |integer value|, float64 holding exact integers; empty for float values.
         accumulates: `[steps]` sums of |integer value| x fan-out of its position; empty for float values.
     """
@@ -26,80 +33,140 @@ class Activity(NamedTuple):
     values: Values
     elements: int
     nonzero: Tensor
-    channel_elements: int
     magnitude: Tensor
     accumulates: Tensor
 
+    @property
+    def is_spikes(self) -> bool:
+        """Whether additions suffice."""
+        return self.values.form != "float"
+
+    @property
+    def channel_elements(self) -> int:
+        """How many elements a channel has in one timestep, over the batch."""
+        return self.elements // max(1, self.nonzero.shape[1])
+
 
 class Layout(NamedTuple):
-    """A tensor seen as `[steps, batch, channels, positions...]`."""
+    """Which axes of a tensor are time, channels and positions.
 
-    steps: int
+    Attributes:
+        time: where the timesteps are; None where the tensor holds one.
+        channels: number of channels.
+        positions: sizes of the axes behind the channels.
+    """
+
+    time: Time | None
     channels: int
-    positions: tuple[int, ...]
+    positions: tuple[int, ...] = ()
 
     def view(self, x: Tensor) -> Tensor:
-        """Return `x` as `[steps, batch, channels, *positions]`."""
-        return x.reshape(self.steps, -1, self.channels, *self.positions)
+        """Return `x` as `[steps, batch, channels, positions]`."""
+        return time_first(x, self.time).reshape(self.steps, -1, self.channels, math.prod(self.positions))
+
+    @property
+    def steps(self) -> int:
+        """Timesteps in the tensor."""
+        return self.time.steps if self.time else 1
 
 
-def measure(x: Tensor, layout: Layout, fan_out: tuple[Tensor, ...] | None = None) -> Activity:
+def measure(x: Tensor, values: Values, layout: Layout, fan_out: FanOut | None = None) -> Activity:
     """Measure the activity of `x`.
 
     Args:
-        x: `[steps * batch, channels, *positions]` or any tensor that reshapes to `layout`.
+        x: the tensor.
+        values: what its values are.
         layout: which axes are time, channels and positions.
-        fan_out: for each axis of positions, how many outputs read an input at that index; None where every
-            element is read once (the caller then scales `magnitude` itself).
+        fan_out: by axis of positions; None where every element is read once (the caller then scales the
+            accumulates itself).
     """
-    values = recognise(x)
-    seen = layout.view(x.detach())
+    counts = _unit_spikes(layout.view(x.detach()), values)
+    bound = max(1, values.high, -values.low)
+    magnitude = _sums(counts, bound)
+    nonzero = magnitude.long()
     if values.form == "float":
-        nonzero = _by_channel(seen.ne(0))
-        none = torch.empty(0, dtype=torch.float64)
-        return Activity(values, seen[0].numel(), nonzero, _channel_elements(seen), none, none)
-    counts = seen.abs() if values.signed else seen
-    magnitude, accumulates = _weighted_sums(counts, fan_out)
-    unit = abs(values.scale)
-    nonzero = _by_channel(seen.ne(0)) if values.form == "integer" else (magnitude / unit).round().long()
-    return Activity(
-        values,
-        seen[0].numel(),
-        nonzero,
-        _channel_elements(seen),
-        (magnitude.sum(1) / unit).round(),
-        (accumulates.sum(1) / unit).round(),
-    )
+        none = magnitude.new_empty(0)
+        return Activity(values, counts[0].numel(), nonzero, none, none)
+    if values.form == "integer":
+        nonzero = _sums(_indicator(counts), 1).long()
+    accumulates = magnitude if fan_out is None else _weighted_sums(counts, fan_out, bound)
+    return Activity(values, counts[0].numel(), nonzero, magnitude.sum(1), accumulates.sum(1))
 
 
-def _channel_elements(seen: Tensor) -> int:
-    return seen[0].numel() // max(1, seen.shape[2])
+def _unit_spikes(seen: Tensor, values: Values) -> Tensor:
+    """|x| / scale as exact integers in floating point; for float values, where they are not zero."""
+    if values.form == "float" or values.form == "binary":
+        unit = values.form == "binary" and values.scale == 1.0 and seen.dtype in (torch.float32, torch.float64)
+        return seen if unit else _indicator(seen)
+    counts = as_ratio(seen, values.scale).round_()
+    return counts.abs_() if values.signed else counts
 
 
-def _by_channel(mask: Tensor) -> Tensor:
-    """Count True by timestep and channel, `[steps, C]`."""
-    return mask.flatten(3).sum(dim=(1, 3)) if mask.dim() > 3 else mask.sum(dim=1)
+def _indicator(seen: Tensor) -> Tensor:
+    """1 where `seen` is not zero, in single precision."""
+    if seen.dtype == torch.float32:
+        return torch.ne(seen, 0, out=torch.empty_like(seen))
+    return seen.ne(0).float()
 
 
-def _weighted_sums(counts: Tensor, fan_out: tuple[Tensor, ...] | None) -> tuple[Tensor, Tensor]:
-    """Return `[steps, C]` sums of `counts`, plain and weighted by the fan-out of each position.
+def _sums(counts: Tensor, bound: int) -> Tensor:
+    """Sums of `counts` (integers up to `bound`), `[steps, batch, C, P] -> [steps, C]`, exact, in double."""
+    if counts.shape[3] > 1:
+        exact = counts.shape[3] * bound < _EXACT_IN_SINGLE
+        return counts.sum(3, dtype=None if exact else torch.float64).double().sum(1)
+    rows = counts.squeeze(3)
+    if rows.shape[1] * bound < _EXACT_IN_SINGLE:
+        return rows.sum(1).double()
+    return rows.sum(1, dtype=torch.float64)
 
-    Both come from one pass over the data: the innermost axis is multiplied by two columns, ones and fan-out.
+
+def _weighted_sums(counts: Tensor, fan_out: FanOut, bound: int) -> Tensor:
+    """Sums of `counts` times the fan-out of their position, `[steps, C]`, exact, in double."""
+    weights = functools.reduce(lambda a, b: torch.outer(a, b).flatten(), fan_out)
+    largest = float(weights.amax()) * bound * counts.shape[3]
+    exact = torch.float32 if largest < _EXACT_IN_SINGLE else torch.float64
+    rows = counts.reshape(-1, counts.shape[3]).to(exact)
+    return (rows @ weights.to(rows)).view(counts.shape[:3]).double().sum(1)
+
+
+def join(parts: list[Activity]) -> Activity:
+    """The activity of consecutive calls, one timestep or more each, as if one tensor had held them all.
+
+    The scale is the common one: a timestep of {0, 2} beside a timestep of {0, 1, 2} holds two unit spikes. It is
+    float where one timestep is, or where the scales have no common factor.
     """
-    if counts.dtype not in (torch.float32, torch.float64):
-        counts = counts.float()
-    if counts.dim() == 3 or fan_out is None:
-        flat = counts.flatten(3) if counts.dim() > 3 else counts.unsqueeze(-1)
-        plain = flat.sum(dim=-1).double().sum(dim=1)
-        return plain, plain
-    *outer, inner = fan_out
-    columns = torch.stack([torch.ones_like(inner), inner], dim=-1).to(counts)
-    sums = (counts @ columns).double()  # [steps, batch, C, outer..., 2]
-    for weights in reversed(outer):
-        plain, weighted = sums[..., 0].sum(-1), (sums[..., 1] * weights.to(sums)).sum(-1)
-        sums = torch.stack([plain, weighted], dim=-1)
-    sums = sums.sum(dim=1)
-    return sums[..., 0], sums[..., 1]
+    if len(parts) == 1:
+        return parts[0]
+    nonzero = torch.cat([part.nonzero for part in parts])
+    values = _common_values([part.values for part in parts if bool(part.nonzero.any())])
+    if values.form == "float":
+        none = torch.empty(0, dtype=torch.float64)
+        return Activity(values, parts[0].elements, nonzero, none, none)
+    units = [_units(part.values, values) for part in parts]
+    magnitude = torch.cat([part.magnitude * unit for part, unit in zip(parts, units, strict=True)])
+    accumulates = torch.cat([part.accumulates * unit for part, unit in zip(parts, units, strict=True)])
+    return Activity(values, parts[0].elements, nonzero, magnitude, accumulates)
+
+
+def _units(part: Values, common: Values) -> int:
+    """How many of the common unit spikes one unit spike of a part is."""
+    return round(abs(part.scale / common.scale)) or 1
+
+
+def _common_values(active: list[Values]) -> Values:
+    if not active:
+        return integers(0, 0, 1.0)
+    floats = [values for values in active if values.form == "float"]
+    if floats:
+        return max(floats, key=lambda values: values.bits)
+    ends = [(v.low * v.scale, v.high * v.scale) for v in active]
+    low, high = min(0.0, *(min(e) for e in ends)), max(0.0, *(max(e) for e in ends))
+    scale = common_scale(
+        {abs(level) for v, e in zip(active, ends, strict=True) for level in (*e, v.scale) if level}, torch.float32
+    )
+    if scale is None or max(-low, high) / scale > MAX_INTEGER_SPIKE + 0.5:
+        return Values("float", 1.0, True, 32)
+    return integers(round(low / scale), round(high / scale), scale)
 
 
 @functools.cache
@@ -110,7 +177,7 @@ def conv_fan_out(
     stride: tuple[int, ...],
     padding: tuple[int, ...],
     dilation: tuple[int, ...],
-) -> tuple[Tensor, ...]:
+) -> FanOut:
     """For each axis, how many (output, tap) pairs of a convolution read each input index.
 
     Input i is read by output o through tap k where `o * stride + k * dilation - padding == i`; the fan-out of a
@@ -121,4 +188,21 @@ def conv_fan_out(
         index = torch.arange(out).view(-1, 1) * step + torch.arange(taps).view(1, -1) * spread - pad
         inside = index[(index >= 0) & (index < size)]
         axes.append(torch.bincount(inside, minlength=size).double())
+    return tuple(axes)
+
+
+@functools.cache
+def transposed_fan_out(
+    in_size: tuple[int, ...],
+    out_size: tuple[int, ...],
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    dilation: tuple[int, ...],
+) -> FanOut:
+    """The same for a transposed convolution, where input i writes output `i * stride + k * dilation - padding`."""
+    axes = []
+    for size, out, taps, step, pad, spread in zip(in_size, out_size, kernel, stride, padding, dilation, strict=True):
+        reached = torch.arange(size).view(-1, 1) * step + torch.arange(taps).view(1, -1) * spread - pad
+        axes.append(((reached >= 0) & (reached < out)).sum(1).double())
     return tuple(axes)

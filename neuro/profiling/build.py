@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from hardware_models.workload import Layer, Operand, Workload
-from neuro.profiling.activity import Activity
-from neuro.profiling.forms import Values
-from neuro.profiling.operators import Call, Weight
+from hardware_models.workload import Layer, Operand, Operator, Workload
+from neuro.profiling.activity import Activity, join
+from neuro.profiling.calls import Call, Weight
 
 
 def build_workload(name: str, calls: dict[str, list[Call]], timesteps: int, batch: int) -> Workload:
@@ -26,7 +25,7 @@ def build_workload(name: str, calls: dict[str, list[Call]], timesteps: int, batc
             arrays.update(_channel_arrays(layer_name, parts))
             notes += [f"{layer_name}: {part.note}." for part in parts[:1] if part.note]
     workload = Workload(name=name, timesteps=timesteps, batch=batch, layers=tuple(layers), notes=tuple(notes))
-    workload.arrays.update({key: value.numpy() for key, value in arrays.items()})
+    workload.arrays.update({key: value.cpu().numpy() for key, value in arrays.items()})
     return workload
 
 
@@ -46,66 +45,73 @@ def _consumers(instances: dict[str, list[tuple[str, list[Call]]]]) -> dict[str, 
     consumers: dict[str, set[str]] = defaultdict(set)
     for found in instances.values():
         for layer_name, parts in found:
-            for source in parts[0].sources:
-                for source_name, _ in instances[source]:
-                    consumers[source_name].add(layer_name)
+            for site, number in frozenset().union(*(part.sources for part in parts)):
+                consumers[instances[site][number % len(instances[site])][0]].add(layer_name)
     return consumers
 
 
 def _layer(name: str, parts: list[Call], batch: int, consumers: tuple[str, ...]) -> Layer:
     first = parts[0]
-    operands = [_activation(name, key, [p.activations[key] for p in parts], batch) for key in first.activations]
-    operands += [_weight(key, weight) for key, weight in first.weights.items()]
-    output = None
-    if first.output is not None:
-        output = _activation(name, "output", [p.output for p in parts if p.output is not None], batch)
+    joined = {key: join([part.activations[key] for part in parts]) for key in first.activations}
+    macs, acs, driven_by = _cost(parts, joined)
+    output = join([part.output for part in parts if part.output]) if first.output else None
+    operands = [_activation(f"{name}/{key}", key, activity, batch) for key, activity in joined.items()]
     return Layer(
         name=name,
-        operator=first.operator,
+        operator=_operator(first, joined),
         op=first.op,
         timesteps=sum(part.steps for part in parts),
         bounds=first.bounds,
-        operands=tuple(operands),
+        operands=(*operands, *(_weight(key, weight) for key, weight in first.weights.items())),
         out_elements=first.out_elements,
-        macs=sum(part.macs for part in parts),
-        acs=sum(part.acs for part in parts),
-        driven_by=_driven_by(parts),
-        output=output,
+        macs=macs,
+        acs=acs,
+        driven_by=driven_by,
+        output=_activation(f"{name}/output", "output", output, batch) if output else None,
         consumers=consumers,
     )
 
 
-def _driven_by(parts: list[Call]) -> str | None:
-    """The operand that drives accumulates; None when some timestep needed multiplications."""
-    return None if any(part.macs for part in parts) else parts[0].driven_by
+def _cost(parts: list[Call], joined: dict[str, Activity]) -> tuple[int, int, str | None]:
+    """Multiply-accumulates, accumulates, and what drives the latter: the cheapest operand that needs no multiplier.
+
+    An operand drives the layer only if it can in every timestep, since the circuit is there for all of them.
+    """
+    costs: dict[str, int] = {}
+    for name in parts[0].fan_out:
+        if joined[name].is_spikes:
+            steps = joined[name].accumulates.split([part.steps for part in parts])
+            costs[name] = sum(int(acs.sum()) * part.fan_out[name] for acs, part in zip(steps, parts, strict=True))
+    by_weight = [part.weight_acs for part in parts if part.weight_acs is not None]
+    if by_weight and len(by_weight) == len(parts):
+        costs["weight"] = sum(by_weight)
+    if not costs:
+        return sum(part.macs for part in parts), 0, None
+    driven_by = min(costs, key=lambda name: costs[name])
+    return 0, costs[driven_by], driven_by
 
 
-_FORMS = ("binary", "ternary", "integer", "float")
+def _operator(call: Call, joined: dict[str, Activity]) -> Operator:
+    """A product element by element is a mask where one side is spikes."""
+    if call.operator == "elementwise" and any(a.values.form in ("binary", "ternary") for a in joined.values()):
+        return "mask"
+    return call.operator
 
 
-def _widest(parts: list[Activity]) -> Values:
-    """What the values are over all timesteps: the widest form met, silent timesteps aside."""
-    active = [part.values for part in parts if int(part.nonzero.sum())] or [parts[0].values]
-    return max(active, key=lambda values: (_FORMS.index(values.form), values.bits))
-
-
-def _activation(layer: str, name: str, parts: list[Activity], batch: int) -> Operand:
-    values = _widest(parts)
-    nonzero = torch.cat([part.nonzero for part in parts])
-    per_step = nonzero.sum(1)
-    spikes = values.form != "float"
+def _activation(key: str, name: str, activity: Activity, batch: int) -> Operand:
+    values, per_step = activity.values, activity.nonzero.sum(1)
     return Operand(
         name=name,
         bits=values.bits,
         signed=values.signed,
         form=values.form,
         scale=values.scale,
-        elements=max(1, parts[0].elements // batch),
+        elements=max(1, activity.elements // batch),
         nonzero=tuple(per_step.tolist()),
-        magnitude=tuple(int(m) for part in parts for m in part.magnitude.tolist()) if spikes else (),
-        density=tuple((per_step / max(1, parts[0].elements)).tolist()),
-        max_channel_density=tuple((nonzero.amax(1) / max(1, parts[0].channel_elements)).tolist()),
-        channels=f"{layer}/{name}",
+        magnitude=tuple(int(m) for m in activity.magnitude.tolist()),
+        density=tuple((per_step / max(1, activity.elements)).tolist()),
+        max_channel_density=tuple((activity.nonzero.amax(1) / max(1, activity.channel_elements)).tolist()),
+        channels=key,
     )
 
 
@@ -125,9 +131,7 @@ def _weight(name: str, weight: Weight) -> Operand:
 
 def _channel_arrays(layer: str, parts: list[Call]) -> dict[str, Tensor]:
     """Non-zero counts by timestep and channel, under the keys that the operands name."""
-    arrays = {}
-    for key in parts[0].activations:
-        arrays[f"{layer}/{key}"] = torch.cat([part.activations[key].nonzero for part in parts])
+    found = {f"{layer}/{key}": [part.activations[key] for part in parts] for key in parts[0].activations}
     if parts[0].output is not None:
-        arrays[f"{layer}/output"] = torch.cat([part.output.nonzero for part in parts if part.output is not None])
-    return arrays
+        found[f"{layer}/output"] = [part.output for part in parts if part.output]
+    return {key: torch.cat([activity.nonzero for activity in activities]) for key, activities in found.items()}

@@ -1,25 +1,29 @@
 """Recognise by value what an operand is: binary, ternary, small-integer spikes, up to one scale, or float.
 
 A product with spikes needs no multiplier: `scale` moves into the other operand and an integer spike n stands
-for n unit spikes. Recognition is exact for every element, never taken from a type or a name.
+for n unit spikes. Recognition is exact for every element, never taken from a type or a name: a sample proposes
+a scale, and all elements have to confirm it.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
 from hardware_models.workload import Form
 
-MAX_INTEGER_SPIKE = 15
+MAX_INTEGER_SPIKE: Final = 15
 """Largest spike count that is treated as that many accumulates; beyond it, a multiplication is the cheaper
 and the honest reading (an 8-bit pixel is no spike)."""
 
 _SAMPLE = 4096
-_TOLERANCE = 1e-5
+_FIRST_LOOK = 256
+_CHUNK = 1 << 17
+"""Elements checked at a time: the passes over one piece stay in the processor's cache."""
 
 
 class Values(NamedTuple):
@@ -28,83 +32,166 @@ class Values(NamedTuple):
     Attributes:
         form: binary, ternary, integer or float.
         scale: the common factor; 1 for float.
-        signed: whether negative values occur.
+        signed: whether negative values occur; a floating-point number always has a sign bit.
         bits: width of one value in that form; for float, of the tensor's dtype.
+        low: smallest integer (0 or above unless signed); 0 for float.
+        high: largest integer; 0 for float.
     """
 
     form: Form
     scale: float
     signed: bool
     bits: int
+    low: int = 0
+    high: int = 0
+
+
+SILENT: Final = Values("binary", 1.0, False, 1)
+"""An all-zero tensor: nothing fires."""
 
 
 def recognise(x: Tensor) -> Values:
     """Return what the values of `x` are; exact over all elements.
 
-    Tensors with NaN or infinity are float. An all-zero tensor is binary: nothing fires.
+    Tensors with NaN or infinity, complex and empty tensors are float. An all-zero tensor is binary.
     """
-    as_float = Values("float", 1.0, True, x.element_size() * 8)
-    if x.numel() == 0 or x.is_complex():
-        return as_float
-    if x.dtype == torch.bool:
-        return Values("binary", 1.0, False, 1)
-    low, high = (v.item() for v in x.aminmax())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return as_float
-    largest = max(abs(low), abs(high))
+    if x.numel() == 0 or x.is_complex() or x.dtype == torch.bool:
+        return integers(0, 1, 1.0) if x.dtype == torch.bool and x.numel() else _as_float(x)
+    if x.is_floating_point() and x.element_size() == 1:
+        values = recognise(x.float())  # few operations know 8-bit floating point
+        return values if values.form != "float" else _as_float(x)
+    flat = in_memory_order(x)
+    levels = _levels(_sample(flat, _FIRST_LOOK))
+    if common_scale(levels, x.dtype) is None:
+        return _as_float(x)  # most floating-point tensors end here
+    if len(levels) <= 1 and (first := _single_level(flat, levels)) is not None:
+        return first
+    return _by_levels(x, flat, levels | _levels(_sample(flat, _SAMPLE)))
+
+
+def _sample(flat: Tensor, size: int) -> Tensor:
+    return flat[:: max(1, flat.numel() // size)]
+
+
+def integers(low: int, high: int, scale: float) -> Values:
+    """The form of integers between `low` and `high` times `scale`; both ends occur, or are 0."""
+    signed, largest = low < 0, max(-low, high)
     if largest == 0:
-        return Values("binary", 1.0, False, 1)
-    scale = _common_scale(x, largest)
-    if scale is None:
-        return as_float._replace(signed=low < 0)
-    return _integer_values(round(low / scale), round(high / scale), scale)
+        return SILENT
+    if largest > 1:
+        return Values("integer", scale, signed, largest.bit_length() + signed, low, high)
+    if low < 0 < high:
+        return Values("ternary", scale, True, 2, low, high)
+    return Values("binary", -scale if signed else scale, signed, 1, 0, 1)
 
 
-def _integer_values(low: int, high: int, scale: float) -> Values:
-    """The form of integers between `low` and `high` times `scale`."""
-    signed = low < 0
-    largest = max(-low, high)
-    if largest == 1:
-        if low < 0 < high:
-            return Values("ternary", scale, True, 2)
-        return Values("binary", -scale if signed else scale, signed, 1)
-    return Values("integer", scale, signed, largest.bit_length() + signed)
+def in_memory_order(x: Tensor) -> Tensor:
+    """Return the elements of `x` in one axis: those of memory where it is dense there, a copy where not."""
+    x = x.detach()
+    if x.is_contiguous():
+        return x.view(-1)
+    return x.as_strided((x.numel(),), (1,)) if is_dense(x) else x.reshape(-1)
 
 
-def _common_scale(x: Tensor, largest: float) -> float | None:
-    """The factor that makes every element an integer of at most `MAX_INTEGER_SPIKE`, or None.
+def is_dense(x: Tensor) -> bool:
+    """Whether the elements of `x` fill a piece of memory, each place once, in any order of the axes."""
+    expected = 1
+    for stride, size in sorted((s, n) for s, n in zip(x.stride(), x.shape, strict=True) if n != 1):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
 
-    A sample proposes the factor, all elements check it, and those that do not fit join the sample. A sample
-    without a factor settles the question for the whole tensor, so most floating-point tensors cost little.
+
+def _as_float(x: Tensor) -> Values:
+    signed = x.is_complex() or x.is_floating_point() or (x.numel() > 0 and x.min().item() < 0)
+    return Values("float", 1.0, bool(signed), x.element_size() * 8)
+
+
+def _levels(sample: Tensor) -> set[float]:
+    """The distinct magnitudes above zero."""
+    return {abs(value) for value in sample.tolist()} - {0}
+
+
+def _single_level(flat: Tensor, levels: set[float]) -> Values | None:
+    """The form of a tensor of zeros and one positive value, by far the most frequent case; None for any other.
+
+    Subtracting the value where an element is not zero leaves zero everywhere: exact, and quick to check.
     """
-    flat = x.detach().reshape(-1)
-    sample = flat[:: max(1, flat.numel() // _SAMPLE)]
-    levels = torch.unique(torch.cat([sample.abs().double(), torch.tensor([largest], dtype=torch.float64)]))
-    if levels.numel() <= 2 and bool((flat.count_nonzero() == (flat == largest).count_nonzero())):
-        return largest  # unsigned binary, by far the most frequent case
-    while True:
-        scale = _scale_of(levels)
-        if scale is None:
-            return None
-        ratio = flat / scale
-        misfits = flat[~_near_integers(ratio)]
-        if misfits.numel() == 0:
-            return scale
-        levels = torch.unique(torch.cat([levels, misfits[:_SAMPLE].abs().double()]))
-
-
-def _scale_of(levels: Tensor) -> float | None:
-    """The largest factor of which all `levels` (sorted, double) are multiples up to `MAX_INTEGER_SPIKE`."""
-    if levels.numel() > MAX_INTEGER_SPIKE + 1:
+    if not flat.is_floating_point():
         return None
-    largest = levels[-1].item()
+    scale = float(next(iter(levels), 0.0)) or float(flat.max())
+    if not 0 < scale < math.inf:
+        return None
+    pieces = _pieces(flat)
+    fires = torch.empty_like(pieces[0])
+    for chunk in pieces:
+        here = fires[: chunk.numel()]
+        torch.ne(chunk, 0, out=here)
+        torch.sub(chunk, here, alpha=scale, out=here)
+        low, high = torch.aminmax(here)
+        if not (low == 0 and high == 0):
+            return None
+    return integers(0, 1, scale)
+
+
+def _by_levels(x: Tensor, flat: Tensor, levels: set[float]) -> Values:
+    """Look for the scale of which all elements are multiples; those that do not fit join the levels."""
+    low, high = (v.item() for v in flat.aminmax())
+    largest = max(abs(low), abs(high))
+    if not math.isfinite(largest):
+        return _as_float(x)
+    if largest == 0:
+        return SILENT
+    levels = levels | {largest}
+    while (scale := common_scale(levels, x.dtype)) is not None:
+        misfits = next(_misfits(flat, scale), None)
+        if misfits is None:
+            return integers(round(low / scale), round(high / scale), scale)
+        levels |= misfits
+    return _as_float(x)
+
+
+def _pieces(flat: Tensor) -> tuple[Tensor, ...]:
+    return flat.split(_CHUNK) if flat.device.type == "cpu" else (flat,)
+
+
+def _misfits(flat: Tensor, scale: float) -> Iterator[set[float]]:
+    """Yield the levels, piece by piece, that are no multiples of `scale`."""
+    for chunk in _pieces(flat):
+        ratio = as_ratio(chunk, scale)
+        wrong = ~_near_integers(ratio, flat.dtype)
+        if bool(wrong.any()):
+            yield _levels(chunk[wrong][:_SAMPLE])
+
+
+def as_ratio(x: Tensor, scale: float) -> Tensor:
+    """Return `x / scale` in at least single precision."""
+    return (x if x.dtype in (torch.float32, torch.float64) else x.float()) / scale
+
+
+def common_scale(levels: Collection[float], dtype: torch.dtype) -> float | None:
+    """The largest factor of which all `levels` (above zero, of precision `dtype`) are multiples up to
+    `MAX_INTEGER_SPIKE`; 1.0 of no levels, None where there is no such factor."""
+    if not levels:
+        return 1.0
+    largest, tolerance = max(levels), _tolerance(dtype)
+    if len(levels) > MAX_INTEGER_SPIKE or not all(map(math.isfinite, levels)):
+        return None
     for count in range(1, MAX_INTEGER_SPIKE + 1):
-        if bool(_near_integers(levels * (count / largest)).all()):
+        ratios = [level / largest * count for level in levels]
+        if all(abs(ratio - round(ratio)) <= round(ratio) * tolerance for ratio in ratios):
             return largest / count
     return None
 
 
-def _near_integers(ratio: Tensor) -> Tensor:
-    """Where a ratio is an integer, up to the rounding of the tensor's own precision."""
+def _near_integers(ratio: Tensor, dtype: torch.dtype) -> Tensor:
+    """Where a ratio is an integer, up to the rounding of a tensor of `dtype`: zero only where it is exactly zero."""
     rounded = ratio.round()
-    return (ratio - rounded).abs_() <= _TOLERANCE * MAX_INTEGER_SPIKE
+    return (ratio - rounded).abs_() <= rounded.abs_() * _tolerance(dtype)
+
+
+def _tolerance(dtype: torch.dtype) -> float:
+    """Relative error allowed to a value that stands for an integer times a scale: one unit in the last place
+    of 16-bit numbers, eight of single precision; integers must be exact."""
+    return max(1.05 * torch.finfo(dtype).eps, 1e-6) if dtype.is_floating_point else 1e-9

@@ -2,72 +2,33 @@
 
 Three things are observed at once: which module is running (global module hooks), every operator that reaches
 the dispatcher (a `TorchDispatchMode`, so fused attention and functional code are seen too), and where each
-tensor came from (by its storage), which gives the edges, tells weights from activations, and says whether a
-tensor holds one timestep or all of them.
+tensor came from (`origins`), which gives the edges, tells weights from activations, and says where a tensor
+holds its timesteps.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-from collections import defaultdict, deque
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from hardware_models.errors import InputError
-from neuro.neurons import SpikingNeuron
-from neuro.profiling.activity import Activity, Layout, measure
-from neuro.profiling.operators import (
-    MOVES,
-    OPAQUE,
-    SYNAPTIC_RULES,
-    Call,
-    Seen,
-    Weight,
-    describe_weight,
-    plain_call,
-)
-
-_PEER_NEURONS = (
-    ("spikingjelly.activation_based.neuron.base_node", "BaseNode"),
-    ("snntorch", "SpikingNeuron"),
-    ("norse.torch.module.snn", "SNN"),
-    ("norse.torch.module.snn", "SNNCell"),
-    ("sinabs.layers", "StatefulLayer"),
-)
-"""Base classes of other libraries' neurons, looked up only where the library is already loaded."""
-
-
-def neuron_types() -> tuple[type, ...]:
-    """Return the base classes of neuron modules, ours and those of the libraries that are loaded."""
-    peers = (getattr(sys.modules.get(module), name, None) for module, name in _PEER_NEURONS)
-    return (SpikingNeuron, *(peer for peer in peers if isinstance(peer, type)))
-
-
-class _View(NamedTuple):
-    """What tells one tensor from the other views of its storage."""
-
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-@dataclass
-class _Origin:
-    """What is known of a storage: the layers that wrote it, and how many timesteps each view of it holds."""
-
-    layers: frozenset[str]
-    steps: dict[_View, int]
-
-
-_INSIDE_NEURON = _Origin(frozenset(), {})
+from neuro.profiling.activity import Layout
+from neuro.profiling.calls import Call, Seen, Source, Weight, describe_weight
+from neuro.profiling.forms import Values
+from neuro.profiling.operators import MOVES, SHAPE_ONLY, hides_products, plain_call, qualified_name
+from neuro.profiling.origins import Origins, shows_all, storage
+from neuro.profiling.peers import is_elementwise, is_neuron, state_of
+from neuro.profiling.products import RULES
+from neuro.profiling.timeline import Time, follow, leading
 
 
 class Watcher(TorchDispatchMode):
@@ -79,58 +40,45 @@ class Watcher(TorchDispatchMode):
         batch: samples of one timestep.
 
     After the run, `calls` holds the calls of each site, `(module path, operation, n-th such operation in one
-    run of the module)`, in the order the sites were first met.
+    run of the module)`, in the order the sites were first met. `refusal` is the error of an operation that cannot
+    be measured, in case the network or the interpreter of scripted code hid it.
     """
 
     def __init__(self, model: nn.Module, timesteps: int, batch: int) -> None:
         super().__init__()
         self.calls: dict[str, list[Call]] = {}
+        self.refusal: InputError | None = None
         self._timesteps = timesteps
         self._paths = {id(module): path for path, module in model.named_modules()}
-        self._neuron_types = neuron_types()
         self._stack: list[str] = []
-        self._counters: list[dict[str, int]] = [defaultdict(int)]
+        self._sites: dict[str, Any] = {}
+        self._counters: list[dict[Any, int]] = [defaultdict(int)]
         self._inside_neuron = 0
-        self._origins: dict[int, _Origin] = {}
-        self._recent: deque[tuple[tuple[Any, ...], Tensor, Activity]] = deque(maxlen=4)
-        self._weights: dict[tuple[int, ...], tuple[Tensor, Weight]] = {}
-        self._paused = False
-        self._seen = Seen(batch, self._steps, self._is_weight, self._activity, self._weight)
+        self._looking_away = False
+        self._origins = Origins()
+        self._own = {storage(p) for p in (*model.parameters(), *model.buffers()) if p.layout is torch.strided}
+        self._weights: dict[tuple[Any, ...], tuple[Tensor, Weight]] = {}
+        self._seen = Seen(batch, self._origins.time, self._is_weight, self._origins.activity, self._weight)
 
     @contextmanager
     def watching(self, inputs: Tensor, steps: int) -> Iterator[None]:
         """Watch what happens inside the block; `inputs` is the network's input and holds `steps` timesteps."""
-        self._origins[_storage(inputs)] = _Origin(frozenset(), {_view(inputs): steps})
+        self._origins.begin(inputs, frozenset(), leading(steps, tuple(inputs.shape)))
         before = register_module_forward_pre_hook(self._enter)
-        after = register_module_forward_hook(self._leave, always_call=True)
+        after = register_module_forward_hook(self._leave, with_kwargs=True, always_call=True)
         with ExitStack() as stack:
             stack.callback(before.remove)
             stack.callback(after.remove)
             stack.enter_context(self)
             yield
 
-    # What the rules ask of tensors.
-
-    def _steps(self, x: Tensor) -> int:
-        origin = self._origins.get(_storage(x))
-        return origin.steps.get(_view(x), 1) if origin else 1
-
     def _is_weight(self, x: Tensor) -> bool:
-        return _storage(x) not in self._origins
-
-    def _activity(self, x: Tensor, layout: Layout, fan_out: tuple[Tensor, ...] | None) -> Activity:
-        # q, k and v read one tensor: measure it once. The deque keeps it alive, so its address is its own.
-        # Fan-outs are cached by their geometry, so identity tells them apart.
-        key = (x.data_ptr(), tuple(x.shape), x.stride(), x._version, layout, id(fan_out))
-        for known, _, activity in self._recent:
-            if known == key:
-                return activity
-        activity = measure(x, layout, fan_out)
-        self._recent.append((key, x, activity))
-        return activity
+        return not self._origins.depends(x)
 
     def _weight(self, w: Tensor) -> Weight:
-        key = (w.data_ptr(), *w.shape, w._version)
+        if storage(w) not in self._own:
+            return describe_weight(w)  # computed on the way: its address may soon be another's
+        key = (w.data_ptr(), w.shape, w.stride(), w.dtype, 0 if w.is_inference() else w._version)
         if key not in self._weights:
             self._weights[key] = (w, describe_weight(w))
         return self._weights[key][1]
@@ -143,30 +91,52 @@ class Watcher(TorchDispatchMode):
             return
         self._stack.append(path)
         self._counters.append(defaultdict(int))
-        self._inside_neuron += isinstance(module, self._neuron_types)
+        if is_neuron(module):
+            self._inside_neuron += 1
+            if is_elementwise(module):
+                self._look_away()
 
-    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _leave(self, module: nn.Module, args: Any, *more: Any) -> None:
+        # After an exception, torch leaves the keyword arguments out.
+        *kwargs, output = more
         if id(module) not in self._paths:
             return
-        if isinstance(module, self._neuron_types):
+        if is_neuron(module):
             self._inside_neuron -= 1
+            self._look_away()
             if not self._inside_neuron:
-                self._record_neuron(module, args, output)
+                self._record_neuron(module, _tensors([args, kwargs]), _tensors([output]))
+            self._look_back()
         self._stack.pop()
         self._counters.pop()
 
-    def _record_neuron(self, module: nn.Module, args: Any, output: Any) -> None:
-        tensors, inputs = _tensors([output]), _tensors(args)
-        if not tensors or not inputs:
+    def _look_away(self) -> None:
+        """Take the mode off: inside a neuron that holds nothing to see, and while we measure one."""
+        if not self._looking_away and _get_current_dispatch_mode() is self:
+            self._looking_away = True
+            self.__exit__(None, None, None)
+
+    def _look_back(self) -> None:
+        if self._looking_away:
+            self._looking_away = False
+            self.__enter__()
+
+    def _record_neuron(self, module: nn.Module, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """The first output is the spikes; all outputs and the state come from the neuron."""
+        if not outputs:
             return
-        spikes = tensors[0]
-        with self._pause():
-            steps = max(self._steps(spikes), self._steps(inputs[0]))
-            call = Call("neuron", type(module).__name__, steps, spikes.numel() // (steps * self._seen.batch))
-            call.output = measure(spikes, _neuron_layout(spikes, steps, getattr(module, "step_mode", None)))
-            call.sources = self._sources(inputs[:1])
-        name = self._keep("neuron", call)
-        self._origins[_storage(spikes)] = _Origin(frozenset([name]), {_view(spikes): steps})
+        spikes = outputs[0]
+        time = self._origins.time(spikes)
+        if inputs and inputs[0].shape == spikes.shape:
+            time = self._origins.time(inputs[0])
+        steps = time.steps if time else 1
+        call = Call("neuron", type(module).__name__, steps, self._seen.per_sample(spikes.numel(), steps))
+        call.sources = self._origins.sources(inputs[:1])
+        source = frozenset([self._keep("neuron", call)])
+        for x in (*outputs, *state_of(module)):
+            if is_elementwise(module) or self._origins.depends(x):
+                self._origins.begin(x, source, time if x is spikes else self._origins.time(x))
+        call.output = self._origins.activity(spikes, _neuron_layout(spikes, time, self._seen.batch), None)
 
     # Dispatch.
 
@@ -174,103 +144,88 @@ class Watcher(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if self._paused:
-            return func(*args, **kwargs)
-        name = func.overloadpacket.__name__
-        if name not in SYNAPTIC_RULES and _is_composite(func):
+        name = qualified_name(func)
+        if name not in RULES and _is_composite(func):
             with self:
                 return func.decompose(*args, **kwargs)
         out = func(*args, **kwargs)
-        with self._pause():
-            self._observe(func, name, args, kwargs, out)
+        self._observe(func, name, args, kwargs, out)  # torch has taken the mode off: our measuring passes unseen
         return out
 
-    @contextmanager
-    def _pause(self) -> Iterator[None]:
-        """Let our own measuring pass unseen."""
-        before, self._paused = self._paused, True
-        try:
-            yield
-        finally:
-            self._paused = before
-
     def _observe(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
-        inputs = [*_tensors(args), *_tensors(kwargs.values())]
-        activations = [t for t in inputs if not self._is_weight(t)]
         outputs = _tensors([out])
-        if not activations or not outputs:
+        inputs = _tensors([*args, *kwargs.values()])
+        activations = [t for t in inputs if self._origins.depends(t)]
+        if not activations or name in SHAPE_ONLY:
+            self._note_constants(inputs, outputs)
             return
-        if self._inside_neuron and name not in SYNAPTIC_RULES:
-            for t in outputs:  # depends on the input; the neuron as a whole is recorded when it is left
-                self._origins.setdefault(_storage(t), _INSIDE_NEURON)
+        sources = self._origins.sources(activations)
+        if name in RULES:
+            written = [self._keep(call.op, call, sources) for call in RULES[name](self._seen, name, args, outputs[0])]
+            self._trace(func, name, args, activations, outputs, frozenset(written[-1:]))
             return
-        layers = self._sources(activations)
-        if name in SYNAPTIC_RULES:
-            for call in SYNAPTIC_RULES[name](self._seen, name, args, outputs[0]):
-                call.sources = layers
-                written = self._keep(call.op, call)
-            layers = frozenset([written])
-        elif name in OPAQUE:
-            raise InputError(
-                f"{self._path() or 'the network'} uses aten.{name}, whose inner products cannot be seen; write it "
-                "with plain matrix products, or profile the network without it."
+        if hides_products(name) and name not in MOVES:
+            self.refusal = InputError(
+                f"{self._path() or 'the network'} uses {name if '::' in name else 'aten.' + name}, whose inner "
+                "products cannot be seen; write it with plain matrix products, or profile the network without it."
             )
-        elif not (func.is_view or name in MOVES) and outputs[0].is_floating_point():
+            raise self.refusal
+        computes = not (func.is_view or name in MOVES) and bool(outputs)
+        if computes and not self._inside_neuron:
             self._keep(name, plain_call(self._seen, name, activations, outputs[0]))
-        self._trace(name, args, activations, outputs, layers)
+        self._trace(func, name, args, activations, outputs, sources)
+
+    def _note_constants(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
+        """What does not depend on the input may lie where something lay that did."""
+        kept = {storage(t) for t in inputs}
+        for out in outputs:
+            if storage(out) not in kept:
+                self._origins.end(out)
 
     def _trace(
-        self, name: str, args: tuple[Any, ...], activations: list[Tensor], outputs: list[Tensor], layers: frozenset[str]
+        self,
+        func: Any,
+        name: str,
+        args: tuple[Any, ...],
+        activations: list[Tensor],
+        outputs: list[Tensor],
+        sources: frozenset[Source],
     ) -> None:
-        """Remember where the outputs come from and how many timesteps they hold."""
-        keys = {_storage(t) for t in activations}
-        steps = self._steps_after(name, args, activations, outputs)
+        """Remember where the outputs come from and where they hold their timesteps."""
+        kept = {storage(t) for t in activations}
+        held = [(t, self._origins.time(t)) for t in activations]
+        raw = not sources
         for out in outputs:
-            key = _storage(out)
-            origin = self._origins.get(key)
-            if key in keys and origin and origin is not _INSIDE_NEURON:  # a view, or written in place
-                origin.layers |= layers
-                origin.steps[_view(out)] = steps
+            time = follow(self._timesteps, name, args, held, out, raw)
+            if storage(out) not in kept:
+                self._origins.begin(out, sources, time, self._copied_values(name, activations[0], out))
             else:
-                self._origins[key] = _Origin(layers, {_view(out): steps})
+                self._origins.extend(out, sources, time, written=not func.is_view)
 
-    def _steps_after(self, name: str, args: tuple[Any, ...], activations: list[Tensor], outputs: list[Tensor]) -> int:
-        """Timesteps in the result: time enters by stacking or expanding T-fold and leaves along axis 0."""
-        total, first, out = self._timesteps, activations[0], outputs[0]
-        if total == 1:
-            return 1
-        before = max(self._steps(t) for t in activations)
-        if before == 1:
-            if name in ("stack", "cat"):
-                enters = len(activations) == total and out.shape[0] % total == 0
-            else:
-                enters = name in ("expand", "repeat") and out.numel() == first.numel() * total
-            return total if enters and out.shape[0] % total == 0 else 1
-        pieces = len(outputs) if name in _SPLITTING else first.numel() // max(1, out.numel())
-        leaves = name in _LEAVING_TIME and first.shape[0] == total == pieces and _along_axis_0(args, first.dim())
-        return 1 if leaves else before
+    def _copied_values(self, name: str, x: Tensor, out: Tensor) -> Values | None:
+        """A copy in another order of the axes has the values of the original."""
+        origin = self._origins.of(x)
+        same = name in ("clone", "_unsafe_view") and out.numel() == x.numel() and shows_all(x)
+        return origin.values if origin and same else None
 
     # Bookkeeping.
-
-    def _sources(self, tensors: list[Tensor]) -> frozenset[str]:
-        origins = (self._origins.get(_storage(t)) for t in tensors)
-        return frozenset().union(*(o.layers for o in origins if o))
 
     def _path(self) -> str:
         return self._stack[-1] if self._stack else ""
 
-    def _keep(self, op: str, call: Call) -> str:
-        """Store the call under its site's name and return that name."""
-        count = self._counters[-1][op]
-        self._counters[-1][op] += 1
+    def _keep(self, op: str, call: Call, sources: frozenset[Source] = frozenset()) -> Source:
+        """Store the call under its site's name and return where it is found."""
+        call.sources |= sources
         single = call.operator in ("conv", "linear", "neuron")
-        name = (self._path() if single else f"{self._path()}:{op}".lstrip(":")) or op
-        if count:
-            name = f"{name}#{count + 1}"
-        if name in self.calls and self.calls[name][0].operator != call.operator:
-            name = f"{name}:{call.operator}"
-        self.calls.setdefault(name, []).append(call)
-        return name
+        path, kind = self._path(), (call.operator, "" if single else op, call.bounds or call.out_elements)
+        base = (path if single else f"{path}:{op}".lstrip(":")) or op
+        count = self._counters[-1][kind]
+        self._counters[-1][kind] += 1
+        names = (base if n == 0 else f"{base}#{n + 1}" for n in itertools.count(count))
+        name = next(name for name in names if self._sites.setdefault(name, kind) == kind)
+        calls = self.calls.setdefault(name, [])
+        calls.append(call)
+        return name, len(calls) - 1
 
 
 @functools.cache
@@ -281,37 +236,21 @@ def _is_composite(func: Any) -> bool:
 
 
 def _tensors(values: Iterable[Any]) -> list[Tensor]:
-    """The tensors among `values`, lists and tuples opened."""
+    """The tensors among `values`, lists, tuples and dictionaries opened."""
     found: list[Tensor] = []
     for value in values:
         if isinstance(value, Tensor):
             found.append(value)
         elif isinstance(value, list | tuple):
             found += _tensors(value)
+        elif isinstance(value, dict):
+            found += _tensors(value.values())
     return found
 
 
-_SPLITTING = ("unbind", "split", "split_with_sizes", "chunk")
-_LEAVING_TIME = (*_SPLITTING, "select", "slice", "mean", "sum", "amax", "max")
-
-
-def _along_axis_0(args: tuple[Any, ...], axes: int) -> bool:
-    """Whether an operation's axis argument (the last one that may be an axis) names axis 0."""
-    given = next((a for a in args[1:] if isinstance(a, int | list | tuple) and not isinstance(a, bool)), 0)
-    named = given if isinstance(given, list | tuple) else [given]
-    return any(isinstance(axis, int) and axis % axes == 0 for axis in named)
-
-
-def _storage(x: Tensor) -> int:
-    return x.untyped_storage().data_ptr()
-
-
-def _view(x: Tensor) -> _View:
-    return _View(x.storage_offset(), tuple(x.shape), x.stride())
-
-
-def _neuron_layout(x: Tensor, steps: int, step_mode: str | None) -> Layout:
+def _neuron_layout(x: Tensor, time: Time | None, batch: int) -> Layout:
     """Channels of a neuron's output: the axis behind the batch."""
-    time_first = x.shape[0] == steps and (step_mode == "m" or steps > 1)
-    one_step = x.shape[1:] if time_first else x.shape
-    return Layout(steps, one_step[1], tuple(one_step[2:])) if len(one_step) > 1 else Layout(steps, 1, ())
+    one_step = tuple(x.shape)
+    if time is not None and x.shape[0] == time.steps and (x.dim() > 1 and x.shape[1] == batch):
+        one_step = one_step[1:]
+    return Layout(time, one_step[1], one_step[2:]) if len(one_step) > 1 else Layout(time, 1)

@@ -58,28 +58,38 @@ def train(
 
     Raises:
         InputError: unlabelled data, or a checkpoint of other settings.
-        RunError: the loss became NaN or infinite; the checkpoint of the last good epoch is kept.
+        RunError: the loss or its gradient became NaN or infinite; the checkpoint of the last good epoch is kept.
     """
     settings = settings or TrainingSettings()
     if dataset.train is None:
         raise InputError(f"data set {dataset.name!r} has no labels to train on; use --epochs 0 to only measure.")
     torch.manual_seed(seed)
     model.to(device)
-    run = _Training(model, dataset.train, settings, torch.device(device), seed)
+    run = _Training(model, dataset.train, settings, torch.device(device), seed, checkpoint)
     if resume and checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     epochs = range(len(run.history), settings.epochs)
-    bar = tqdm(epochs, desc=progress, unit="epoch", disable=None if progress else True, initial=len(run.history), total=settings.epochs)
+    bar = tqdm(
+        epochs,
+        desc=progress,
+        unit="epoch",
+        disable=None if progress else True,
+        initial=len(run.history),
+        total=settings.epochs,
+    )
     for epoch in bar:
         record = run.epoch(epoch, lambda loss: bar.set_postfix_str(f"loss {loss:.3f}"))
         last = epoch == settings.epochs - 1
         if last or (epoch + 1) % settings.evaluate_every == 0:
             record.test_accuracy = accuracy(model, dataset.test, run.timesteps, run.device)
         run.history.append(record)
-        if checkpoint is not None:
-            run.save(checkpoint)
+        run.save()
     model.eval()
     return run.history
+
+
+class _NotFiniteError(ArithmeticError):
+    """A loss or a gradient that is NaN or infinite."""
 
 
 @dataclass
@@ -91,14 +101,13 @@ class _Training:
     settings: TrainingSettings
     device: torch.device
     seed: int
+    checkpoint: Path | None = None
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.timesteps = int(getattr(self.model, "timesteps", 1))
         self.steps_per_epoch = math.ceil(len(self.split) / self.settings.batch_size)
-        self.optimizer = torch.optim.AdamW(
-            _parameter_groups(self.model, self.settings.weight_decay), fused=True
-        )
+        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.settings.weight_decay), fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.loss = _loss(self.model, self.settings)
 
@@ -111,12 +120,10 @@ class _Training:
         for index, (images, labels) in enumerate(batches):
             rate = self._set_learning_rate(epoch * self.steps_per_epoch + index)
             labels = labels.to(self.device)
-            loss, correct = self._step(images.to(self.device), labels)
-            if not math.isfinite(loss):
-                raise RunError(
-                    f"the loss became {loss} in epoch {epoch + 1}, step {index + 1}; the last whole epoch is kept: lower "
-                    "training.learning_rate or training.clip_norm and start again."
-                )
+            try:
+                loss, correct = self._step(images.to(self.device), labels)
+            except _NotFiniteError as error:
+                raise RunError(self._diverged(f"{error} in epoch {epoch + 1}, step {index + 1}")) from error
             total, right, seen = total + loss * len(labels), right + correct, seen + len(labels)
             report(loss)
         return EpochRecord(
@@ -135,12 +142,30 @@ class _Training:
             loss = self.loss(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
-        if self.settings.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm or math.inf)
+        self._check_finite(loss, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.item(), int((logits.detach().mean(0).argmax(-1) == labels).sum())
+
+    def _check_finite(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Stop before a step that would ruin the weights.
+
+        A neuron given NaN stays silent, so the loss can be finite where the gradient is not. While the scale of an
+        fp16 loss can still be lowered, an overflowing gradient is no fault: the scaler leaves out the step.
+        """
+        if not loss.isfinite():
+            raise _NotFiniteError(f"the loss became {loss.item()}")
+        if not gradient_norm.isfinite() and self.scaler.get_scale() <= 1:
+            raise _NotFiniteError(f"the gradient became {gradient_norm.item()}")
+
+    def _diverged(self, what: str) -> str:
+        """The sentence for a training that cannot go on: what to change, and what there is to keep."""
+        half = self.settings.precision == "fp16"
+        advice = "training.precision=bf16" if half else "a lower training.learning_rate or training.clip_norm"
+        kept = f"; epoch {len(self.history)} is kept in {self.checkpoint}" if self.history and self.checkpoint else ""
+        return f"{what}; start a new run with {advice}{kept}."
 
     def _logits(self, images: Tensor) -> Tensor:
         """Logits of every timestep, `[T, B, K]`; `[1, B, K]` of a model that only gives their mean."""
@@ -155,8 +180,10 @@ class _Training:
             group["lr"] = rate
         return rate
 
-    def save(self, path: Path) -> None:
+    def save(self) -> None:
         """Write everything that the next epoch depends on."""
+        if self.checkpoint is None:
+            return
         state = {
             "settings": self._identity(),
             "history": [record.model_dump() for record in self.history],
@@ -167,27 +194,31 @@ class _Training:
         }
         if self.device.type == "cuda":
             state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
-        save_checkpoint(path, state)
+        save_checkpoint(self.checkpoint, state)
 
     def restore(self, path: Path) -> None:
         """Continue where `path` was saved."""
         state = load_checkpoint(path)
-        if state["settings"] != self._identity():
-            changed = sorted(k for k, v in self._identity().items() if state["settings"].get(k) != v)
+        saved = state.get("settings", {})
+        if saved != self._identity():
+            changed = sorted(k for k, v in self._identity().items() if saved.get(k) != v)
             raise InputError(
                 f"{path} was trained with other settings ({', '.join(changed)}); resume with the same ones or choose "
                 "another --out."
             )
         try:
             self.model.load_state_dict(state["model"])
-        except RuntimeError as error:
-            raise InputError(f"{path} belongs to another network; resume with the same model settings.") from error
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
-        self.history = [EpochRecord.model_validate(record) for record in state["history"]]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.scaler.load_state_dict(state["scaler"])
+            self.history = [EpochRecord.model_validate(record) for record in state["history"]]
+            torch.set_rng_state(state["rng"])
+            if self.device.type == "cuda":
+                torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} belongs to another network or is damaged; resume with the same model settings, or delete it "
+                "to start this training anew."
+            ) from error
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a resumed training to be the same training."""
@@ -209,7 +240,7 @@ def _loss(model: nn.Module, settings: TrainingSettings) -> Callable[[Tensor, Ten
         return lambda logits, labels: cross_entropy(logits, labels, smoothing)
     if not hasattr(model, "forward_steps"):
         raise InputError(
-            f"loss 'tet' needs the logits of every timestep, which {type(model).__name__} does not give (forward_steps); "
-            "use loss 'cross_entropy'."
+            f"loss 'tet' needs the logits of every timestep, which {type(model).__name__} does not give "
+            "(forward_steps); use loss 'cross_entropy'."
         )
     return lambda logits, labels: tet(logits, labels, settings.tet_lambda, smoothing)

@@ -19,9 +19,7 @@ def tet(logits: Tensor, labels: Tensor, tet_lambda: float, label_smoothing: floa
 
     1 is the firing threshold. Each timestep is trained by itself, so accuracy holds at fewer timesteps too.
     """
-    every_step = F.cross_entropy(
-        logits.flatten(0, 1), labels.repeat(logits.shape[0]), label_smoothing=label_smoothing
-    )
+    every_step = F.cross_entropy(logits.flatten(0, 1), labels.repeat(logits.shape[0]), label_smoothing=label_smoothing)
     if tet_lambda == 0:
         return every_step
     return (1 - tet_lambda) * every_step + tet_lambda * F.mse_loss(logits, torch.ones_like(logits))

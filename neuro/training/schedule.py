@@ -8,8 +8,8 @@ import math
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int, peak: float, end: float) -> float:
     """Return the learning rate of `step` (from 0): linear to `peak`, then half a cosine down to `end`.
 
-        step < w:   peak (step + 1) / w
-        otherwise:  end + (peak - end) (1 + cos(pi (step - w) / (total - w))) / 2
+    step < w:   peak (step + 1) / w
+    otherwise:  end + (peak - end) (1 + cos(pi (step - w) / (total - w))) / 2
     """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps

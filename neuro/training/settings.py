@@ -25,7 +25,7 @@ class TrainingSettings(BaseModel):
         evaluate_every: epochs between evaluations on the held-out split; the last epoch is always evaluated.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=0)
     batch_size: int = Field(default=64, ge=1)
