@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import math
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -271,9 +273,18 @@ class Workload(_Frozen):
         workload = cls.from_dict(_read_json(path), str(path))
         npz = path.with_suffix(".npz")
         if npz.exists():
-            with np.load(npz, allow_pickle=False) as arrays:
-                workload._arrays.update({key: arrays[key] for key in arrays.files})
+            workload._arrays.update(_read_arrays(npz))
         return workload
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Workload):
+            return NotImplemented
+        mine, theirs = self._arrays, other._arrays
+        same = mine.keys() == theirs.keys() and all(np.array_equal(mine[key], theirs[key]) for key in mine)
+        return same and all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.timesteps, self.batch, self.layers, self.notes))
 
     @classmethod
     def from_dict(cls, data: Any, origin: str = "the given data") -> Workload:
@@ -294,5 +305,18 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist; give a workload.json or a run directory.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a workload.json.") from error
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON ({error}); give a workload.json.") from error
+
+
+def _read_arrays(path: Path) -> dict[str, npt.NDArray[np.int64]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(
+            f"{path} is damaged or cannot be read ({error}); remove it to load the workload without counts by "
+            "channel, or profile again."
+        ) from error

@@ -180,10 +180,8 @@ _INTERPOLATIONS = ("upsample", "_upsample", "grid_sampler")
 @functools.cache
 def qualified_name(func: Any) -> str:
     """The operation's name: bare for aten, with its namespace for anybody else's."""
-    packet = getattr(func, "overloadpacket", None)
-    name = packet.__name__ if packet is not None else str(getattr(func, "name", lambda: func)())
-    namespace = getattr(func, "namespace", "higher_order")
-    return name if namespace in ("aten", "prims") else f"{namespace}::{name}"
+    name: str = func.overloadpacket.__name__
+    return name if func.namespace in ("aten", "prims") else f"{func.namespace}::{name}"
 
 
 @functools.cache

@@ -17,7 +17,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch._ops import HigherOrderOperator
+from torch.nn.modules.module import (
+    _global_forward_hooks_with_kwargs,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 
 from hardware_models.errors import InputError
@@ -44,6 +49,8 @@ class Watcher(TorchDispatchMode):
     be measured, in case the network or the interpreter of scripted code hid it.
     """
 
+    supports_higher_order_operators = True  # by refusing them
+
     def __init__(self, model: nn.Module, timesteps: int, batch: int) -> None:
         super().__init__()
         self.calls: dict[str, list[Call]] = {}
@@ -69,6 +76,7 @@ class Watcher(TorchDispatchMode):
         with ExitStack() as stack:
             stack.callback(before.remove)
             stack.callback(after.remove)
+            stack.callback(_global_forward_hooks_with_kwargs.pop, after.id, None)  # which `remove` forgets
             stack.enter_context(self)
             yield
 
@@ -144,6 +152,8 @@ class Watcher(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        if isinstance(func, HigherOrderOperator):
+            raise self._refuse(f"torch.ops.higher_order.{func.name()}")
         name = qualified_name(func)
         if name not in RULES and _is_composite(func):
             with self:
@@ -165,11 +175,7 @@ class Watcher(TorchDispatchMode):
             self._trace(func, name, args, activations, outputs, frozenset(written[-1:]))
             return
         if hides_products(name) and name not in MOVES:
-            self.refusal = InputError(
-                f"{self._path() or 'the network'} uses {name if '::' in name else 'aten.' + name}, whose inner "
-                "products cannot be seen; write it with plain matrix products, or profile the network without it."
-            )
-            raise self.refusal
+            raise self._refuse(name if "::" in name else f"aten.{name}")
         computes = not (func.is_view or name in MOVES) and bool(outputs)
         if computes and not self._inside_neuron:
             self._keep(name, plain_call(self._seen, name, activations, outputs[0]))
@@ -209,6 +215,13 @@ class Watcher(TorchDispatchMode):
         return origin.values if origin and same else None
 
     # Bookkeeping.
+
+    def _refuse(self, operation: str) -> InputError:
+        self.refusal = InputError(
+            f"{self._path() or 'the network'} uses {operation}, whose inner products cannot be seen; write it with "
+            "plain matrix products, or profile the network without it."
+        )
+        return self.refusal
 
     def _path(self) -> str:
         return self._stack[-1] if self._stack else ""

@@ -263,3 +263,18 @@ def test_order_of_the_samples_does_not_matter(order, seed):
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 2))
     x = spikes(5, 2, 4, 4, seed=seed)
     assert profile(model, x).layers[0] == profile(model, x[list(order)]).layers[0]
+
+
+def test_the_worked_example_of_the_documentation():
+    conv = nn.Sequential(nn.Flatten(0, 1), nn.Conv2d(1, 2, 3, padding=1))
+    x = torch.zeros(2, 1, 1, 3, 3)
+    x[0, 0, 0, 0, 0] = x[1, 0, 0, 0, 1] = x[1, 0, 0, 1, 1] = 1
+    found = profiled_layer(conv, x, "conv")
+    # a corner reaches 4 positions, an edge 6, the centre 9; two output channels
+    assert (found.acs, found.macs, found.dense_macs) == ((4 + 6 + 9) * 2, 0, 324)
+    assert found.operand("input").nonzero == (1, 2)
+    assert found.fan_out == 81 * 2 / 9
+    x[1, 0, 0, 1, 1] = 3
+    assert profiled_layer(conv, x * 0.1, "conv").acs == (4 + 6 + 3 * 9) * 2
+    x[0, 0, 0, 2, 2] = 0.01
+    assert profiled_layer(conv, x, "conv").macs == 324

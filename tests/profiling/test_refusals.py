@@ -64,6 +64,23 @@ def test_a_network_cannot_swallow_a_refusal():
         profile(Run(careful), torch.randn(4, 6))
 
 
+def test_higher_order_operators_are_refused():
+    def branch(x):
+        return torch.cond(x.sum() > 0, lambda y: y @ y.T, lambda y: y @ y.T, (x,))
+
+    with pytest.raises(InputError, match="higher_order"):
+        profile(Run(branch), torch.randn(4, 6))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_networks_are_seen():
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    compiled = torch.compile(model, backend="eager")
+    with torch.no_grad():
+        compiled(torch.randn(4, 6))
+    assert profile(compiled, torch.randn(4, 6)).macs == profile(model, torch.randn(4, 6)).macs == 32
+
+
 def test_scripted_code_cannot_swallow_a_refusal():
     model = torch.jit.trace(Run(lambda x: torch.fft.rfft(x).abs()), torch.randn(4, 6))
     with pytest.raises(InputError, match="fft"):

@@ -35,21 +35,26 @@ def stripes(train: int = 32, test: int = 16) -> Dataset:
     )
 
 
-def spiking_network(seed: int = 0, timesteps: int = 2, drop_path: float = 0.0) -> nn.Module:
-    """A Meta-SpikeFormer of a few thousand parameters."""
+SMALL, CAPABLE = [8, 8, 8, 8], [16, 16, 32, 32]
+"""Widths: the least that can be built, and the least that learns stripes."""
+
+
+def spiking_network(seed: int = 0, drop_path: float = 0.0, widths: list[int] = SMALL) -> nn.Module:
+    """A small Meta-SpikeFormer."""
     torch.manual_seed(seed)
     overrides = {
-        "widths": [8, 8, 8, 8],
+        "widths": widths,
         "strides": [1, 2, 2, 1],
         "image_size": 8,
         "num_classes": 2,
         "drop_path": drop_path,
+        "initial_gain": 3.0,
     }
     return create_model(
         "spikeformer_v2",
         "tiny",
         make_neuron=neuron_factory("lif", alpha=2.0),
-        timesteps=timesteps,
+        timesteps=2,
         overrides=overrides,
     )
 
