@@ -250,9 +250,13 @@ class IntegerLIF(SpikingNeuron):
 
 
 def reset(module: nn.Module) -> None:
-    """Reset `module` and every neuron inside it, ours and any other library's that has a `reset()` method."""
+    """Reset every neuron in `module`, itself included: ours, SpikingJelly's and snnTorch's.
+
+    Theirs are known by what they offer, `step_mode` and `reset()` or `reset_mem()`; a `reset()` of any other module
+    is not ours to call, for it may redraw weights.
+    """
     for m in module.modules():
-        forget = getattr(m, "reset", None)
+        forget = getattr(m, "reset", None) if hasattr(m, "step_mode") else getattr(m, "reset_mem", None)
         if callable(forget):
             forget()
 
