@@ -37,7 +37,7 @@ def write_atomically(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise RunError(
-            f"could not write {path}: {reason}; free space or choose another directory with --out."
+            f"could not write {path}: {reason}; free space, or write to another directory."
         ) from error
     finally:
         if temporary is not None:

@@ -84,8 +84,8 @@ class ConversionRecord(_Document):
         profiled_samples: samples that were run while measuring.
         rows: the summary table.
         training: epochs of the `float` parent and of the `spiking` variant.
-        merge_error: largest difference of a logit between the as-trained and the merged form, relative to the
-            largest logit.
+        merge_error: largest difference that merging makes to the output of a convolution, each given what it
+            really sees, relative to that convolution's largest output.
         notes: anything else, one sentence each.
     """
 

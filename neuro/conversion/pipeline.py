@@ -155,6 +155,7 @@ class _Run:
     say: Say
     history: dict[str, list[EpochRecord]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    merged: nn.Module = field(init=False)
 
     def train(self) -> None:
         """Train both networks, or calibrate those that keep their initial weights."""
@@ -180,7 +181,8 @@ class _Run:
             self.notes.append(
                 f"The {' and '.join(untrained)} network{'s have' if len(untrained) > 1 else ' has'} random weights; "
                 "BatchNorm statistics were calibrated on the profiled images, so rates and energy are those of an "
-                "untrained network."
+                "untrained network; many potentials then lie at the threshold, and rounding lets the as-trained and "
+                "the merged form differ by some percent of their spikes."
             )
 
     def measure(self) -> dict[str, Workload]:

@@ -32,7 +32,8 @@ def write_results(
     estimates: dict[str, Estimate],
 ) -> None:
     """Write weights, workloads, estimates, the record, and last the report."""
-    metadata = {"schema": "neuro.weights/1", "model": f"{record.model} {record.variant}"}
+    # One entry: their order in the file is not fixed, and equal weights should be equal files.
+    metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}"}
     save_weights(out / "weights.safetensors", spiking, metadata)
     save_weights(out / "weights-float.safetensors", float_parent, metadata)
     for form, name in _WORKLOAD_FILES.items():

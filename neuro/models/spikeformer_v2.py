@@ -18,6 +18,7 @@ published code, on purpose: `drop_path` is applied (there it is built and never 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -77,8 +78,14 @@ class SpikeformerV2Config:
         for width in self.widths[2:]:
             if width % self.heads:
                 raise InputError(f"width {width} does not divide into {self.heads} heads; change widths or heads.")
-        if not 0 <= self.drop_path < 1:
-            raise InputError(f"drop_path was {self.drop_path}; give a probability in [0, 1).")
+        if not (_number(self.drop_path) and 0 <= self.drop_path < 1):
+            raise InputError(f"drop_path was {self.drop_path!r}; give a probability in [0, 1).")
+        if not (_number(self.initial_gain) and self.initial_gain > 0):
+            raise InputError(f"initial_gain was {self.initial_gain!r}; give a number above 0.")
+
+
+def _number(given: object) -> bool:
+    return isinstance(given, int | float) and not isinstance(given, bool) and math.isfinite(given)
 
 
 def _whole(number: object, least: int) -> bool:

@@ -105,6 +105,8 @@ class IF(SpikingNeuron):
         step_mode: str = "m",
     ) -> None:
         super().__init__(step_mode)
+        if not (v_reset is None or isinstance(v_reset, int | float)):
+            raise InputError(f"v_reset was {v_reset!r}; give a number for a hard reset, or null for a soft one.")
         self.v_threshold = v_threshold
         self.v_reset = v_reset
         self.surrogate = _as_surrogate(surrogate)
