@@ -36,9 +36,7 @@ def write_atomically(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary = None
     except OSError as error:
         reason = error.strerror or str(error)
-        raise RunError(
-            f"could not write {path}: {reason}; free space, or write to another directory."
-        ) from error
+        raise RunError(f"could not write {path}: {reason}; free space, or write to another directory.") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)

@@ -230,6 +230,13 @@ class Workload(_Frozen):
         """Yield the neuron layers."""
         return (layer for layer in self.layers if layer.operator == "neuron")
 
+    def neuron_fan_out(self, neuron: Layer) -> float:
+        """Return the mean number of synapses behind one neuron of a layer: the fan-outs of its synaptic consumers.
+
+        Consumers that are reached only through other layers are not behind it.
+        """
+        return sum(layer.fan_out for layer in self.layers if layer.name in neuron.consumers)
+
     @property
     def macs(self) -> float:
         """Multiply-accumulates of one inference, mean over the batch."""

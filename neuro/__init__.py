@@ -1,8 +1,8 @@
 """neuro: spike-driven and low-bit variants of neural networks, measured and costed.
 
-    conversion = neuro.convert("spikeformer_v2", timesteps=4)      train, measure, cost
-    workload = neuro.profile(model, batch)                         measure any torch module
-    history = neuro.train(model, neuro.load_dataset("digits"))     the training loop alone
+conversion = neuro.convert("spikeformer_v2", timesteps=4)      train, measure, cost
+workload = neuro.profile(model, batch)                         measure any torch module
+history = neuro.train(model, neuro.load_dataset("digits"))     the training loop alone
 """
 
 from __future__ import annotations

@@ -360,3 +360,23 @@ def test_total_of_a_mixed_network(shape):
     workload = profile(model, x)
     assert workload.macs * shape[0] == dense_macs(model, x)
     assert {n.operator for n in workload.layers} == {"conv", "norm", "elementwise", "pool", "linear"}
+
+
+def test_fan_out_of_a_neuron_is_that_of_all_its_consumers():
+    """A 2-channel 4x4 map read by a padded 3x3 convolution to 5 channels and a 1x1 convolution to 3."""
+
+    class Fork(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.neuron = LIF()
+            self.wide = nn.Conv2d(2, 5, 3, padding=1)
+            self.narrow = nn.Conv2d(2, 3, 1)
+
+        def forward(self, x):
+            s = self.neuron(x).flatten(0, 1)
+            return self.wide(s).mean() + self.narrow(s).mean()
+
+    workload = profile(Fork(), torch.rand(2, 1, 2, 4, 4))
+    (neuron,) = workload.neuron_layers()
+    # Dense, padding counted as data: 9 taps x 5 channels, and 1 x 3.
+    assert workload.neuron_fan_out(neuron) == 9 * 5 + 3
