@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 
 # One thread a process, two processes: tests are many small runs.
 test: $(VENV)/.developed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow and not gpu and not network" \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 \
 	  --cov --cov-report=term:skip-covered --durations=10
 
 slow: $(VENV)/.developed

@@ -163,9 +163,11 @@ def test_other_files_hidden_files_and_deeper_folders(pets: Path, make_images: Ma
 
 
 def test_a_caller_may_stop_early(pets: Path) -> None:
-    batches = load(pets).test.batches(1, 1)
+    split = load(pets).test
+    batches = split.batches(1, 1)
     next(batches)
     batches.close()  # type: ignore[attr-defined]
+    assert len(list(split.batches(1, 1))) == len(split)  # and the next caller gets them all
 
 
 def refusal(folder: Path) -> str:
