@@ -16,12 +16,23 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardware_models.estimate import Estimate
+
 SCHEMA: Final = "neuro.conversion/1"
+ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 
 
 FormKey = Literal["float", "spiking", "spiking-merged", "quantized", "spiking-quantized"]
 """The forms of one network: the floating-point parent, the spiking variant as trained and merged, the parent
 quantized to ceil(log2(T + 1)) bits, and the merged spiking variant with weights of as many bits."""
+
+
+WORKLOAD_FILES: dict[FormKey, str] = {
+    "spiking-merged": "workload.json",
+    "spiking": "workload-as-trained.json",
+    "float": "workload-float.json",
+}
+"""The forms that were measured; the quantized ones run the operators of `float` and `spiking-merged`."""
 
 
 class _Document(BaseModel):
@@ -105,3 +116,12 @@ class ConversionRecord(_Document):
     training: dict[str, list[EpochRecord]] = Field(default_factory=dict)
     merge_error: float
     notes: list[str] = Field(default_factory=list)
+
+
+class Estimates(BaseModel):
+    """Content of `estimate.json`: one estimate for each form of the network."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    schema_version: Literal["neuro.estimates/1"] = Field(default=ESTIMATES_SCHEMA, alias="schema")
+    estimates: dict[FormKey, Estimate] = Field(min_length=1)

@@ -11,16 +11,8 @@ from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
 from neuro.conversion.weights import save_weights
-from neuro.records import ConversionRecord
+from neuro.records import WORKLOAD_FILES, ConversionRecord, Estimates
 from neuro.report import RunDocuments, render_html
-
-ESTIMATES_SCHEMA = "neuro.estimates/1"
-
-_WORKLOAD_FILES = {
-    "spiking-merged": "workload.json",
-    "spiking": "workload-as-trained.json",
-    "float": "workload-float.json",
-}
 
 
 def write_results(
@@ -36,10 +28,10 @@ def write_results(
     metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}"}
     save_weights(out / "weights.safetensors", spiking, metadata)
     save_weights(out / "weights-float.safetensors", float_parent, metadata)
-    for form, name in _WORKLOAD_FILES.items():
+    for form, name in WORKLOAD_FILES.items():
         workloads[form].save(out / name)
-    plain = {form: estimate.model_dump(mode="json", by_alias=True) for form, estimate in estimates.items()}
-    write_json(out / "estimate.json", {"schema": ESTIMATES_SCHEMA, "estimates": plain})
+    all_estimates = Estimates.model_validate({"estimates": estimates})
+    write_json(out / "estimate.json", all_estimates.model_dump(mode="json", by_alias=True))
     write_json(out / "conversion.json", record.model_dump(mode="json", by_alias=True))
     with write_atomically(out / "report.html") as file:
         file.write(render_html(RunDocuments.load(out)))

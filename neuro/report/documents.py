@@ -7,18 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
+from neuro.records import ESTIMATES_SCHEMA, WORKLOAD_FILES, ConversionRecord, Estimates, FormKey
 from neuro.records import SCHEMA as CONVERSION_SCHEMA
-from neuro.records import ConversionRecord, FormKey
-
-ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 
 FORM_NAMES: dict[FormKey, str] = {
     "spiking-merged": "Spiking, merged",
@@ -29,23 +27,7 @@ FORM_NAMES: dict[FormKey, str] = {
 }
 """For people, the form of most interest first."""
 
-WORKLOAD_FILES: dict[FormKey, str] = {
-    "spiking-merged": "workload.json",
-    "spiking": "workload-as-trained.json",
-    "float": "workload-float.json",
-}
-"""The forms that were measured; the quantized ones run the operators of `float` and `spiking-merged`."""
-
 _Document = TypeVar("_Document", bound=BaseModel)
-
-
-class Estimates(BaseModel):
-    """Content of `estimate.json`: one estimate for each form of the network."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    schema_version: Literal["neuro.estimates/1"] = Field(default=ESTIMATES_SCHEMA, alias="schema")
-    estimates: dict[FormKey, Estimate] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
