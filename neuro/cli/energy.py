@@ -18,8 +18,6 @@ from hardware_models.quantity import with_prefix
 from hardware_models.table_estimate import TABLE_CONVENTION, estimate_table
 from hardware_models.workload import Workload
 
-HELP = "estimate the energy of a run, a workload or a published operation log under a named convention"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `neuro energy` to `parser`."""

@@ -11,8 +11,6 @@ from rich.console import Console
 from hardware_models.files import write_atomically
 from neuro.report import RunDocuments, print_summary, render_html, to_csv, to_json, to_markdown
 
-HELP = "make the report of a run again: an HTML page, Markdown, CSV or JSON"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""

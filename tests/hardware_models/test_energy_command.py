@@ -10,7 +10,7 @@ import pytest
 from workload_builders import linear, operand, spikes, workload
 
 from hardware_models.errors import InputError
-from neuro.cli import energy
+from neuro.cli import COMMANDS, energy
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "spikingformer-8-512.csv"
 
@@ -148,5 +148,5 @@ def test_the_help_names_every_convention():
     words = " ".join(parser.format_help().split())
     for name in ("horowitz45", "spikingformer", "spikingresformer", "ecoformer"):
         assert name in words
-    assert energy.HELP
-    assert "\n" not in energy.HELP
+    assert COMMANDS["energy"]
+    assert "\n" not in COMMANDS["energy"]
