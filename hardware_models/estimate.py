@@ -1,118 +1,265 @@
-"""An Estimate: what one inference costs, layer by layer, under one named set of rules."""
+"""`estimate(workload, chip)`: what one inference costs on a chip, layer by layer, with bands and assumptions."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-from collections.abc import Sequence
-from typing import Any, Final, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+import numpy as np
+import numpy.typing as npt
 
-SCHEMA: Final = "neuro.estimate/1"
+from hardware_models.chip import Chip
+from hardware_models.engine import Array, Cost, Question, Run, engine
+from hardware_models.errors import InputError
+from hardware_models.hardware import Hardware
+from hardware_models.layer_table import LayerTable, layer_table
+from hardware_models.quantity import GRADES, Grade, Quantity
+from hardware_models.workload import Workload
 
+SCHEMA: Final = "neuro.chip-estimate/1"
+PERCENTILES: Final = (5.0, 95.0)
+"""Ends of a Monte Carlo band."""
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-
-class LayerEstimate(_Document):
-    """Cost of one layer in one inference.
-
-    Attributes:
-        name: the layer's name in the Workload or table.
-        operator: its operator.
-        macs: multiply-accumulates that the rules count.
-        acs: accumulates that the rules count.
-        energy_j: joules; `energy_low_j` and `energy_high_j` are the band that the constants allow.
-        rule: which rule was applied, in a few words.
-    """
-
-    name: str
-    operator: str
-    macs: float
-    acs: float
-    energy_j: float
-    energy_low_j: float
-    energy_high_j: float
-    rule: str
+Floats = npt.NDArray[np.float64]
 
 
-class Estimate(_Document):
-    """Cost of one inference.
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Cost of one inference of one sample on one chip.
+
+    A first axis of 3 holds the value and the low and high ends of its band.
 
     Attributes:
-        subject: name of the Workload or table.
-        convention: name of the rules.
-        sources: where the rules and constants come from.
-        layers: in execution order; layers that the rules ignore are left out and named in `assumptions`,
-            those without synapses by kind and number.
-        assumptions: what was assumed, one sentence each.
+        subject: the network's name.
+        chip: the chip.
+        run: how the network is executed.
+        band: how the bands were made, in words.
+        names, operators: of the layers.
+        energy_j: joules by component, `[3, L]`; empty where the chip refuses the question.
+        total_energy_j: joules of all layers and components, `[3]`.
+        latency_s: seconds by layer, `[3, L]`. On a chip whose layers work at once they do not add up.
+        total_latency_s: seconds of one inference, `[3]`.
+        cycles, utilization, cores: `[L]`, where the engine knows them.
+        traffic_bytes: bytes moved by memory level, `[L]`.
+        assumptions: one sentence each.
+        left_out: layers that the chip does not run, with the reason.
+        refused: questions that the chip does not answer, with the reason.
+        figures: the chip's figures that were read.
     """
 
-    schema_version: Literal["neuro.estimate/1"] = Field(default=SCHEMA, alias="schema")
     subject: str
-    convention: str
-    sources: tuple[str, ...]
-    layers: tuple[LayerEstimate, ...]
-    assumptions: tuple[str, ...] = ()
+    chip: Chip
+    run: Run
+    band: str
+    names: tuple[str, ...]
+    operators: tuple[str, ...]
+    energy_j: Mapping[str, Floats]
+    total_energy_j: Floats | None
+    latency_s: Floats | None
+    total_latency_s: Floats | None
+    cycles: Floats | None
+    utilization: Floats | None
+    cores: Floats | None
+    traffic_bytes: Mapping[str, Floats]
+    assumptions: tuple[str, ...]
+    left_out: Mapping[str, str]
+    refused: Mapping[Question, str]
+    figures: Mapping[str, Quantity]
 
     @property
-    def macs(self) -> float:
-        """Multiply-accumulates of all layers."""
-        return math.fsum(layer.macs for layer in self.layers)
-
-    @property
-    def acs(self) -> float:
-        """Accumulates of all layers."""
-        return math.fsum(layer.acs for layer in self.layers)
-
-    @property
-    def energy_j(self) -> float:
-        """Joules of all layers."""
-        return math.fsum(layer.energy_j for layer in self.layers)
-
-    @property
-    def energy_band_j(self) -> tuple[float, float]:
-        """Ends of the band, every constant at its low or at its high end at once."""
-        low = math.fsum(layer.energy_low_j for layer in self.layers)
-        return low, math.fsum(layer.energy_high_j for layer in self.layers)
-
-    def to_csv(self) -> str:
-        """Return one line a layer and a last one with the totals."""
-        return estimates_to_csv([self])
+    def grade(self) -> Grade:
+        """The weakest evidence among the figures that were read."""
+        return max((figure.grade for figure in self.figures.values()), key=GRADES.index)
 
     def to_document(self) -> dict[str, Any]:
-        """Return the estimate with its totals as plain data, the JSON that `neuro energy --json` prints."""
-        low, high = self.energy_band_j
+        """Return the estimate as plain data, the JSON that `neuro energy --json` prints."""
         return {
-            "convention": self.convention,
+            "schema": SCHEMA,
             "subject": self.subject,
-            "sources": list(self.sources),
-            "assumptions": list(self.assumptions),
-            "layers": [layer.model_dump() for layer in self.layers],
+            "chip": self.chip.name,
+            "title": self.chip.title,
+            "engine": self.chip.engine,
+            "execution": self.run.execution,
+            "band": self.band,
+            "weakest_evidence": self.grade,
             "total": {
-                "macs": self.macs,
-                "acs": self.acs,
-                "energy_j": self.energy_j,
-                "energy_mj": self.energy_j * 1e3,
-                "energy_low_j": low,
-                "energy_high_j": high,
+                "energy_j": _figure(self.total_energy_j),
+                "latency_s": _figure(self.total_latency_s),
+                "energy_by_component_j": {name: _figure(values.sum(axis=1)) for name, values in self.energy_j.items()},
+                "traffic_bytes": {name: float(values.sum()) for name, values in self.traffic_bytes.items()},
             },
+            "layers": [self._layer(index) for index in range(len(self.names))],
+            "assumptions": list(self.assumptions),
+            "left_out": dict(self.left_out),
+            "refused": dict(self.refused),
+            "sources": list(self.chip.sources),
+            "figures": {name: figure.model_dump(exclude_none=True) for name, figure in self.figures.items()},
         }
 
+    def to_json(self) -> str:
+        """Return `to_document` as JSON text."""
+        import json
 
-def estimates_to_csv(estimates: Sequence[Estimate]) -> str:
-    """Return the layers of each estimate and a line with its totals; of several, under their subjects."""
-    text = io.StringIO()
-    fields = list(LayerEstimate.model_fields)
-    writer = csv.writer(text, lineterminator="\n")
-    several = len(estimates) > 1
-    writer.writerow(["subject", *fields] if several else fields)
-    for estimate in estimates:
-        subject = [estimate.subject] if several else []
-        writer.writerows([*subject, *(getattr(layer, f) for f in fields)] for layer in estimate.layers)
-        totals = [estimate.macs, estimate.acs, estimate.energy_j, *estimate.energy_band_j]
-        writer.writerow([*subject, "total", "", *totals, estimate.convention])
-    return text.getvalue()
+        return json.dumps(self.to_document(), indent=1, ensure_ascii=False)
+
+    def to_csv(self) -> str:
+        """Return one line a layer and a last one with the totals; SI units stand in the heads of the columns."""
+        columns = self._columns()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["chip", "layer", "operator", *columns])
+        rows = zip(self.names, self.operators, *(values for values, _ in columns.values()), strict=True)
+        writer.writerows([self.chip.name, *row] for row in rows)
+        writer.writerow([self.chip.name, "total", "", *(total for _, total in columns.values())])
+        return text.getvalue()
+
+    def _columns(self) -> dict[str, tuple[list[float], float | str]]:
+        """Return the columns of the CSV by name: values by layer, and the total."""
+        columns: dict[str, tuple[list[float], float | str]] = {}
+        if self.total_energy_j is not None:
+            whole = sum(self.energy_j.values())
+            for index, end in enumerate(("energy_j", "energy_low_j", "energy_high_j")):
+                columns[end] = (np.asarray(whole)[index].tolist(), float(self.total_energy_j[index]))
+            for name, values in self.energy_j.items():
+                columns[f"{name}_j"] = (values[0].tolist(), float(values[0].sum()))
+        if self.latency_s is not None and self.total_latency_s is not None:
+            for index, end in enumerate(("latency_s", "latency_low_s", "latency_high_s")):
+                columns[end] = (self.latency_s[index].tolist(), float(self.total_latency_s[index]))
+        for name in ("cycles", "utilization", "cores"):
+            values = getattr(self, name)
+            if values is not None:
+                columns[name] = (values.tolist(), "" if name == "utilization" else float(values.sum()))
+        for name, values in self.traffic_bytes.items():
+            columns[f"{name}_bytes"] = (values.tolist(), float(values.sum()))
+        return columns
+
+    def _layer(self, index: int) -> dict[str, Any]:
+        layer: dict[str, Any] = {"name": self.names[index], "operator": self.operators[index]}
+        if self.energy_j:
+            layer["energy_j"] = {name: _figure(values[:, index]) for name, values in self.energy_j.items()}
+        if self.latency_s is not None:
+            layer["latency_s"] = _figure(self.latency_s[:, index])
+        for name in ("cycles", "utilization", "cores"):
+            if getattr(self, name) is not None:
+                layer[name] = float(getattr(self, name)[index])
+        if self.traffic_bytes:
+            layer["traffic_bytes"] = {name: float(values[index]) for name, values in self.traffic_bytes.items()}
+        return layer
+
+
+def estimate(
+    workload: Workload | LayerTable, chip: Chip, run: Run | None = None, samples: int = 0, seed: int = 0
+) -> Estimate:
+    """Estimate what one inference of `workload` costs on `chip`.
+
+    Args:
+        workload: the network, or its columns where several chips are asked.
+        chip: the chip; its engine does the work.
+        run: how the network is executed; None for timesteps in batches.
+        samples: Monte Carlo draws for the band (its 5th to 95th percentile); 0 for the corners, the widest
+            band that the figures allow.
+        seed: of the draws.
+
+    Raises:
+        InputError: a figure is missing, the network does not fit the chip, or the chip can run none of it.
+    """
+    table = layer_table(workload) if isinstance(workload, Workload) else workload
+    run = run or Run()
+    hardware = Hardware(chip, samples=samples, seed=seed)
+    cost = evaluate(table, hardware, run)
+    draws, layers = hardware.draw_count, len(table)
+
+    def by_layer(values: Array) -> Floats:
+        whole = np.broadcast_to(values, (draws, 1, layers))[:, 0, :]
+        return _band(whole.astype(np.float64), samples)
+
+    def nominal(values: Array | None) -> Floats | None:
+        if values is None:
+            return None
+        first: Floats = np.broadcast_to(values, (draws, 1, layers))[0, 0].astype(np.float64)
+        return first
+
+    energy, latency = total_energy(cost, hardware, layers), total_latency(cost, hardware, layers)
+    return Estimate(
+        subject=table.subject,
+        chip=chip,
+        run=run,
+        band=_band_in_words(samples),
+        names=table.names,
+        operators=table.operators,
+        energy_j={name: by_layer(values) for name, values in cost.energy_j.items()},
+        total_energy_j=None if energy is None else _band(energy[:, 0], samples),
+        latency_s=None if cost.latency_s is None else by_layer(cost.latency_s),
+        total_latency_s=None if latency is None else _band(latency[:, 0], samples),
+        cycles=nominal(cost.cycles),
+        utilization=nominal(cost.utilization),
+        cores=nominal(cost.cores),
+        traffic_bytes={name: np.asarray(nominal(values)) for name, values in cost.traffic_bytes.items()},
+        assumptions=(*cost.assumptions, *chip.notes),
+        left_out=cost.left_out,
+        refused=chip.refuses,
+        figures=hardware.used,
+    )
+
+
+def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
+    """Return the engine's cost of `table`, after checking that there is something to run."""
+    if not table.synaptic.any():
+        raise InputError(f"{table.subject!r} has no convolution, linear layer or matrix product; there is no cost.")
+    if not len(hardware.chip.figures):
+        raise InputError(f"chip {hardware.chip.name!r} has no figures; add them to its file.")
+    cost: Cost = engine(hardware.chip.engine).evaluate(table, hardware, run)
+    left = sum(name in cost.left_out for name, synaptic in zip(table.names, table.synaptic, strict=True) if synaptic)
+    if left == int(table.synaptic.sum()):
+        reason = next(iter(cost.left_out.values()))
+        raise InputError(
+            f"chip {hardware.chip.name!r} can run no layer of {table.subject!r} ({reason}); give it a network that "
+            "it can run, or another chip."
+        )
+    return cost
+
+
+def total_energy(cost: Cost, hardware: Hardware, layers: int) -> Floats | None:
+    """Return the joules of all layers and components, `[S, H]`; None where the chip refuses the question."""
+    if not hardware.answers("energy"):
+        return None
+    return sum((_over_layers(values, hardware, layers) for values in cost.energy_j.values()), np.zeros(()))
+
+
+def total_latency(cost: Cost, hardware: Hardware, layers: int) -> Floats | None:
+    """Return the seconds of one inference, `[S, H]`; None where the chip refuses the question."""
+    if cost.latency_s is None or not hardware.answers("latency"):
+        return None
+    if cost.total_latency_s is None:
+        return _over_layers(cost.latency_s, hardware, layers)
+    return np.broadcast_to(cost.total_latency_s, (hardware.draw_count, hardware.variant_count)).astype(np.float64)
+
+
+def _over_layers(values: Array, hardware: Hardware, layers: int) -> Floats:
+    """Return the sum over layers, `[S, H]`."""
+    broadcast = layers if values.ndim == 0 or values.shape[-1] == 1 else 1
+    summed = np.atleast_1d(values).sum(axis=-1) * broadcast
+    return np.broadcast_to(summed, (hardware.draw_count, hardware.variant_count)).astype(np.float64)
+
+
+def _band(draws: Floats, samples: int) -> Floats:
+    """Return value, low and high, `[3, ...]`, from draws `[S, ...]`."""
+    if not samples:
+        return draws
+    return np.concatenate([draws[:1], np.percentile(draws[1:], PERCENTILES, axis=0)])
+
+
+def _band_in_words(samples: int) -> str:
+    if not samples:
+        return "every uncertain figure at the cheap, or at the dear, end of its band at once"
+    low, high = PERCENTILES
+    return f"{low:g}th to {high:g}th percentile of {samples} Monte Carlo draws, every figure drawn by itself"
+
+
+def _figure(values: Floats | None) -> dict[str, float] | None:
+    if values is None:
+        return None
+    return dict(zip(("value", "low", "high"), values.tolist(), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -12,6 +12,8 @@ from hardware_models.errors import InputError
 Grade = Literal["silicon", "simulated", "vendor", "derived", "assumed"]
 """How a figure is known, from best to worst: measured on a chip, simulated, a vendor's word, computed from
 other figures, taken for granted."""
+
+GRADES: tuple[Grade, ...] = get_args(Grade)
 
 _PREFIXES = {
     "": 1.0,
@@ -25,7 +27,9 @@ _PREFIXES = {
     "G": 1e9,
     "T": 1e12,
 }
-_BASE_UNITS = ("J", "s", "W", "Hz", "V", "bit", "B", "m", "m2", "1")
+_BINARY_PREFIXES = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
+_BINARY_UNITS = ("bit", "B", "B/s")
+_BASE_UNITS = ("J", "J/bit", "J/B", "s", "W", "Hz", "V", "bit", "bit/s", "B", "B/s", "m", "m2", "1", "1/s", "1/J")
 
 
 def unit_factor(unit: str) -> tuple[float, str]:
@@ -35,13 +39,19 @@ def unit_factor(unit: str) -> tuple[float, str]:
         InputError: an unknown unit.
     """
     for base in _BASE_UNITS:
-        prefix = unit.removesuffix(base)
-        if unit.endswith(base) and prefix in _PREFIXES:
+        # The prefix of a ratio belongs to its first unit: pJ/bit.
+        first, slash, rest = base.partition("/")
+        prefix = unit.removesuffix(slash + rest).removesuffix(first)
+        if unit != prefix + base:
+            continue
+        if prefix in _PREFIXES:
             # An area's prefix is squared: 1 mm2 is 1e-6 m2.
             return _PREFIXES[prefix] ** (2 if base == "m2" else 1), base
+        if prefix in _BINARY_PREFIXES and base in _BINARY_UNITS:
+            return _BINARY_PREFIXES[prefix], base
     raise InputError(
         f"unit {unit!r} is unknown; give one of {', '.join(_BASE_UNITS)} with an SI prefix "
-        f"({', '.join(p for p in _PREFIXES if p)}), for example pJ."
+        f"({', '.join(p for p in _PREFIXES if p)}; {', '.join(_BINARY_PREFIXES)} for sizes), for example pJ or KiB."
     )
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import math
 
+from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
 from hardware_models.conventions.base import Priced
 from hardware_models.conventions.spikingformer import Spikingformer
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate, LayerEstimate
 from hardware_models.operation_table import OperationTable, TableRow
 from hardware_models.table_header import Rates
 from hardware_models.table_heads import LOG_PRECISION, Attention, choose_heads, disagreements
@@ -27,7 +27,7 @@ FULL_RATE_TOLERANCE_PERCENT = 1e-4
 """How near to 100 % a rate has to be to count as dense, as in the source's code."""
 
 
-def estimate_table(table: OperationTable, heads: int | None = None) -> Estimate:
+def estimate_table(table: OperationTable, heads: int | None = None) -> ConventionEstimate:
     """Return the energy of one inference, attention blocks as rows of their own.
 
     Args:
@@ -44,7 +44,7 @@ def estimate_table(table: OperationTable, heads: int | None = None) -> Estimate:
     counted = rules.priced(sum(p.macs for _, p in rows), sum(p.acs for _, p in rows), "all rows")
     chosen, remarks = choose_heads(table.header, attention, counted, heads)
     layers = _with_attention(rows, attention, chosen, rules)
-    estimate = Estimate(
+    estimate = ConventionEstimate(
         subject=table.name,
         convention=rules.name,
         sources=rules.sources,
@@ -130,7 +130,7 @@ def _with_attention(
     attention: list[Attention],
     heads: dict[int, int],
     rules: Spikingformer,
-) -> list[LayerEstimate]:
+) -> list[ConventionLayer]:
     """Return the rows in order, each attention block after the last of its q, k, v projections."""
     layers = [priced.layer_estimate(row.layer, row.kind) for row, priced in rows]
     for block in attention:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions.base import Priced
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate
 from hardware_models.table_header import Stated, TableHeader
 
 CHANNELS_PER_HEAD = 64
@@ -86,7 +86,7 @@ def choose_heads(
     )
 
 
-def disagreements(header: TableHeader, attention: list[Attention], estimate: Estimate) -> Iterator[str]:
+def disagreements(header: TableHeader, attention: list[Attention], estimate: ConventionEstimate) -> Iterator[str]:
     """Yield one sentence for each statement of the header that the rows contradict."""
     unused = sorted(set(header.rates) - {block.number for block in attention})
     if attention and unused:

@@ -10,12 +10,12 @@ import functools
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.quantity import Quantity, unit_factor
 from hardware_models.shipped import shipped_configs
+from hardware_models.yaml_files import read_yaml, validated
 
 SCHEMA: Final = "neuro.technology/1"
 
@@ -96,15 +96,7 @@ def load_technology(path: Path) -> Technology:
         InputError: the file is missing, no YAML, of another schema, or holds a bad figure; the message names
             file, key and reason.
     """
-    data = _read_yaml(path)
-    if data.get("schema") != SCHEMA:
-        raise InputError(f"{path} has schema {data.get('schema')!r}; expected a technology of schema {SCHEMA!r}.")
-    try:
-        return Technology.model_validate(_with_defaults(data))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "figures"
-        raise InputError(f"{path}: {key}: {first['msg']}; mend that entry.") from error
+    return validated(Technology, _with_defaults(read_yaml(path, "technology", SCHEMA)), path)
 
 
 def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
@@ -117,27 +109,3 @@ def _with_defaults(data: dict[str, Any]) -> dict[str, Any]:
             name: {**defaults, **figure} if isinstance(figure, dict) else figure for name, figure in figures.items()
         }
     return filled
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """A safe loader that refuses a key given twice, which YAML would settle by the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for index, key in enumerate(keys) if key in keys[:index]), None)
-        if twice is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give a technology file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{path} is not YAML ({reason}); mend it.") from error
-    if not isinstance(data, dict):
-        raise InputError(f"{path} holds no mapping; expected a technology of schema {SCHEMA!r}.")
-    return data

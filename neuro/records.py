@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardware_models.estimate import Estimate
+from hardware_models.convention_estimate import ConventionEstimate
 
 SCHEMA: Final = "neuro.conversion/1"
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
@@ -124,4 +124,4 @@ class Estimates(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_version: Literal["neuro.estimates/1"] = Field(default=ESTIMATES_SCHEMA, alias="schema")
-    estimates: dict[FormKey, Estimate] = Field(min_length=1)
+    estimates: dict[FormKey, ConventionEstimate] = Field(min_length=1)

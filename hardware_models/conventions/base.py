@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hardware_models.arithmetic import Number, ac_energy, mac_energy
+from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate, LayerEstimate
 from hardware_models.quantity import Quantity
 from hardware_models.technology import Technology, technology
 from hardware_models.workload import SYNAPTIC, Layer, Operand, Workload
@@ -41,9 +41,9 @@ class Priced:
     prices: tuple[tuple[float, Quantity], ...]
     rule: str
 
-    def layer_estimate(self, name: str, operator: str) -> LayerEstimate:
+    def layer_estimate(self, name: str, operator: str) -> ConventionLayer:
         """Return the layer's line of an estimate, in joules."""
-        return LayerEstimate(
+        return ConventionLayer(
             name=name,
             operator=operator,
             macs=self.macs,
@@ -108,7 +108,7 @@ class Convention(ABC):
         """Return what has to be said of this workload in particular, one sentence each."""
         return ()
 
-    def estimate(self, workload: Workload) -> Estimate:
+    def estimate(self, workload: Workload) -> ConventionEstimate:
         """Return the cost of one inference: counts averaged over the workload's batch.
 
         Raises:
@@ -116,7 +116,7 @@ class Convention(ABC):
         """
         priced = [(layer, self.price(layer, workload)) for layer in workload.layers]
         ignored = [layer for layer, price in priced if price is None]
-        return Estimate(
+        return ConventionEstimate(
             subject=workload.name,
             convention=self.name,
             sources=self.sources,

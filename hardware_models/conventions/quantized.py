@@ -10,9 +10,9 @@ have to beat. Operations stay as they were executed; only their widths change:
 from __future__ import annotations
 
 from hardware_models.arithmetic import WIDEST_INTEGER, Number
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions.horowitz45 import Horowitz45
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate
 from hardware_models.workload import Layer, Workload
 
 
@@ -51,7 +51,7 @@ def rival_bits(timesteps: int) -> int:
     return timesteps.bit_length()
 
 
-def estimate_quantized(workload: Workload, bits: int) -> Estimate:
+def estimate_quantized(workload: Workload, bits: int) -> ConventionEstimate:
     """Return the cost of `workload` as if it were quantized to `bits` bits.
 
     Args:

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer, estimates_to_csv
 from hardware_models.conventions import CONVENTIONS, DEFAULT_CONVENTION, convention
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate, LayerEstimate, estimates_to_csv
 from hardware_models.operation_table import read_table
 from hardware_models.quantity import with_prefix
 from hardware_models.table_estimate import TABLE_CONVENTION, estimate_table
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _estimates(args: argparse.Namespace) -> list[Estimate]:
+def _estimates(args: argparse.Namespace) -> list[ConventionEstimate]:
     """Return the estimate of a table or workload, or those of a run's workloads, `workload.json` first."""
     if not args.path.exists():
         raise InputError(f"{args.path} does not exist; give a run directory, a workload.json or an operation table.")
@@ -72,7 +72,7 @@ def _estimates(args: argparse.Namespace) -> list[Estimate]:
     return [rules.estimate(Workload.load(path)) for path in paths]
 
 
-def _table_estimate(args: argparse.Namespace) -> Estimate:
+def _table_estimate(args: argparse.Namespace) -> ConventionEstimate:
     if convention(args.convention or TABLE_CONVENTION).name != TABLE_CONVENTION:
         raise InputError(
             f"{args.path} is an operation table, whose counts follow {TABLE_CONVENTION}; {args.convention} "
@@ -81,7 +81,7 @@ def _table_estimate(args: argparse.Namespace) -> Estimate:
     return estimate_table(read_table(args.path), args.heads)
 
 
-def _print(console: Console, estimate: Estimate, chosen: bool) -> None:
+def _print(console: Console, estimate: ConventionEstimate, chosen: bool) -> None:
     by_default = " (by default; choose with --convention)" if chosen else ""
     table = Table(title=escape(estimate.subject), title_justify="left")
     table.add_column("layer", overflow="fold")
@@ -102,7 +102,7 @@ def _print(console: Console, estimate: Estimate, chosen: bool) -> None:
             console.print(f"  - {escape(sentence)}")
 
 
-def _cells(layer: LayerEstimate, total_j: float) -> tuple[str, ...]:
+def _cells(layer: ConventionLayer, total_j: float) -> tuple[str, ...]:
     return (escape(layer.name), *_numbers(layer.macs, layer.acs, layer.energy_j, total_j))
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
 from neuro.conversion.directory import default_directory, load_spec, run_directory
 from neuro.conversion.networks import (
@@ -59,7 +59,7 @@ class Conversion:
     merged: nn.Module
     float_parent: nn.Module
     workloads: dict[str, Workload]
-    estimates: dict[str, Estimate]
+    estimates: dict[str, ConventionEstimate]
     directory: Path | None
 
 
@@ -122,7 +122,7 @@ def run_conversion(
     return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, out)
 
 
-def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, Estimate]:
+def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, ConventionEstimate]:
     """Estimate each measured form, and two of them as if quantized to ceil(log2(T + 1)) bits."""
     estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
     bits = rival_bits(timesteps)
@@ -196,7 +196,7 @@ class _Run:
             workloads[form] = profile(network, images, time_first=True, name=f"{self.spec.model.name} {form}")
         return workloads
 
-    def record(self, workloads: dict[str, Workload], estimates: dict[str, Estimate]) -> ConversionRecord:
+    def record(self, workloads: dict[str, Workload], estimates: dict[str, ConventionEstimate]) -> ConversionRecord:
         """Evaluate accuracy and put the summary together."""
         spec, images = self.spec, self._images(self.merged)
         known = architecture(spec.model.name)

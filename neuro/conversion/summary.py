@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import rival_bits
-from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
 from neuro.records import SummaryRow
 
@@ -15,7 +15,7 @@ def summary_rows(
     parameters: dict[str, int],
     accuracies: dict[str, float | None],
     workloads: dict[str, Workload],
-    estimates: dict[str, Estimate],
+    estimates: dict[str, ConventionEstimate],
 ) -> list[SummaryRow]:
     """Return the rows: float parent, spiking variant, its merged form, and both quantized to match T.
 

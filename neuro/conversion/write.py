@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from hardware_models.estimate import Estimate
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
@@ -21,7 +21,7 @@ def write_results(
     spiking: nn.Module,
     float_parent: nn.Module,
     workloads: dict[str, Workload],
-    estimates: dict[str, Estimate],
+    estimates: dict[str, ConventionEstimate],
 ) -> None:
     """Write weights, workloads, estimates, the record, and last the report."""
     # One entry: their order in the file is not fixed, and equal weights should be equal files.

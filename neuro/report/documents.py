@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.errors import InputError
-from hardware_models.estimate import Estimate
 from hardware_models.workload import Workload
 from neuro.records import ESTIMATES_SCHEMA, WORKLOAD_FILES, ConversionRecord, Estimates, FormKey
 from neuro.records import SCHEMA as CONVERSION_SCHEMA
@@ -46,7 +46,7 @@ class RunDocuments:
     spec: Mapping[str, Any]
     record: ConversionRecord
     workloads: Mapping[FormKey, Workload]
-    estimates: Mapping[FormKey, Estimate]
+    estimates: Mapping[FormKey, ConventionEstimate]
     environment: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from hardware_models.estimate import Estimate, LayerEstimate
+from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
 from hardware_models.workload import Layer, Workload
 from neuro.report.audit import AuditRow, Verdict, audit
 from neuro.report.documents import FormKey, RunDocuments
@@ -109,9 +109,9 @@ def layer_figures(documents: RunDocuments, form: FormKey) -> list[LayerFigures]:
     return rows
 
 
-def _by_name(estimate: Estimate | None) -> dict[str, deque[LayerEstimate]]:
+def _by_name(estimate: ConventionEstimate | None) -> dict[str, deque[ConventionLayer]]:
     """Layers by name; the nth of a name in the estimate belongs to the nth of that name in the workload."""
-    waiting: dict[str, deque[LayerEstimate]] = defaultdict(deque)
+    waiting: dict[str, deque[ConventionLayer]] = defaultdict(deque)
     for layer in estimate.layers if estimate else ():
         waiting[layer.name].append(layer)
     return waiting
@@ -130,7 +130,7 @@ def _measured(layer: Layer, judged: AuditRow, batch: int) -> dict[str, object]:
     }
 
 
-def _figures(form: FormKey, index: int, measured: dict[str, object], estimated: LayerEstimate | None) -> LayerFigures:
+def _figures(form: FormKey, index: int, measured: dict[str, object], estimated: ConventionLayer | None) -> LayerFigures:
     fields = {"form": form, "index": index, **measured}
     if estimated:
         fields |= {"counted_macs": estimated.macs, "counted_acs": estimated.acs, "rule": estimated.rule}
@@ -154,7 +154,7 @@ def _rates(workload: Workload) -> Iterator[LayerRates]:
         yield LayerRates(layer.name, neurons, rates, mean, max(channels, default=None))
 
 
-def energy_parts(estimate: Estimate) -> list[EnergyParts]:
+def energy_parts(estimate: ConventionEstimate) -> list[EnergyParts]:
     """Split each layer's joules into those of multiply-accumulates, of accumulates, and of anything else.
 
     A layer with both kinds is split by the joules per operation of the layers that have one kind, where these
@@ -172,7 +172,7 @@ def _joules_each(pairs: list[tuple[float, float]]) -> float:
     return ratios[0] if agree else math.nan
 
 
-def _split(layer: LayerEstimate, per_mac: float, per_ac: float) -> EnergyParts:
+def _split(layer: ConventionLayer, per_mac: float, per_ac: float) -> EnergyParts:
     if layer.macs and not layer.acs:
         return EnergyParts(layer.energy_j, 0, 0)
     if layer.acs and not layer.macs:

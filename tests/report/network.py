@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from hardware_models.estimate import Estimate
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.workload import Bounds, Layer, Workload
 from neuro.report.documents import FormKey, RunDocuments
 
@@ -146,14 +146,16 @@ def network_documents(blocks: int = 8, timesteps: int = 4, epochs: int = 20) -> 
     forms: tuple[FormKey, ...] = ("spiking-merged", "spiking", "float")
     workloads = {form: _network(form, blocks, timesteps) for form in forms}
 
-    def estimate(form: FormKey, bits: int = 32) -> Estimate:
+    def estimate(form: FormKey, bits: int = 32) -> ConventionEstimate:
         workload = workloads[form]
         costs = tuple(
             (x.name, x.operator, x.macs / workload.batch, x.acs / workload.batch) for x in workload.synaptic_layers()
         )
         return hand_estimate(workload.name, costs, bits)
 
-    estimates: dict[FormKey, Estimate] = {form: estimate(form) for form in forms} | {"quantized": estimate("float", 3)}
+    estimates: dict[FormKey, ConventionEstimate] = {form: estimate(form) for form in forms} | {
+        "quantized": estimate("float", 3)
+    }
     fire = {form: {"timesteps": timesteps, "firing_rate": workloads[form].firing_rate} for form in forms[:2]}
     rows = [
         summary_row("float", "Float parent", estimates["float"], accuracy=0.9916666, parameters=412_345),

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from hardware_models.estimate import Estimate, LayerEstimate
+from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
 from hardware_models.workload import Bounds, Layer, Operand, Workload
 from neuro.records import ConversionRecord, EpochRecord, SummaryRow
 from neuro.report.documents import WORKLOAD_FILES, Estimates, FormKey, RunDocuments
@@ -55,12 +55,14 @@ def neuron(name: str, neurons: int, spikes: tuple[int, ...], batch: int) -> Laye
     )
 
 
-def hand_estimate(subject: str, layers: tuple[tuple[str, str, float, float], ...], bits: int = 32) -> Estimate:
+def hand_estimate(
+    subject: str, layers: tuple[tuple[str, str, float, float], ...], bits: int = 32
+) -> ConventionEstimate:
     """Energy of (name, operator, MACs, ACs) at the joules above, in proportion to the bits."""
 
-    def cost(name: str, operator: str, macs: float, acs: float) -> LayerEstimate:
+    def cost(name: str, operator: str, macs: float, acs: float) -> ConventionLayer:
         energy = (macs * MAC_J + acs * AC_J) * bits / 32
-        return LayerEstimate(
+        return ConventionLayer(
             name=name,
             operator=operator,
             macs=macs,
@@ -71,7 +73,7 @@ def hand_estimate(subject: str, layers: tuple[tuple[str, str, float, float], ...
             rule="AC per spike" if acs else "MAC on every input",
         )
 
-    return Estimate(
+    return ConventionEstimate(
         subject=subject,
         convention="horowitz45",
         sources=("Horowitz, ISSCC 2014, figure 1.1.9, https://doi.org/10.1109/ISSCC.2014.6757323",),
@@ -83,7 +85,7 @@ def hand_estimate(subject: str, layers: tuple[tuple[str, str, float, float], ...
     )
 
 
-def summary_row(key: FormKey, name: str, estimate: Estimate, **more: Any) -> SummaryRow:
+def summary_row(key: FormKey, name: str, estimate: ConventionEstimate, **more: Any) -> SummaryRow:
     """The summary row that belongs to an estimate."""
     low, high = estimate.energy_band_j
     given: dict[str, Any] = {
@@ -141,7 +143,7 @@ def record(rows: list[SummaryRow], epochs: int, timesteps: int) -> ConversionRec
 def documents_of(
     workloads: dict[FormKey, Workload],
     rows: list[SummaryRow],
-    estimates: dict[FormKey, Estimate],
+    estimates: dict[FormKey, ConventionEstimate],
     epochs: int,
 ) -> RunDocuments:
     """Put the parts of a run together."""
@@ -224,7 +226,7 @@ def small_documents(name: str = "stem") -> RunDocuments:
     }
     spiking = ((conv.name, "conv", 576.0, 0.0), ("head", "linear", 0.0, 120.0))
     parent = ((conv.name, "conv", 288.0, 0.0), ("head", "linear", 320.0, 0.0))
-    estimates: dict[FormKey, Estimate] = {
+    estimates: dict[FormKey, ConventionEstimate] = {
         "float": hand_estimate("small-float", parent),
         "spiking": hand_estimate("small", spiking),
         "spiking-merged": hand_estimate("small", spiking),

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hardware_models.estimate import LayerEstimate
+from hardware_models.convention_estimate import ConventionLayer
 from neuro.report import charts
 from neuro.report.figures import Column, exact, percent, si, times
 from neuro.report.layers import energy_parts, firing_rates, layer_figures
@@ -110,7 +110,7 @@ def test_energy_is_split_where_the_constants_agree():
 
 
 def test_energy_that_cannot_be_split_is_other():
-    update = LayerEstimate(name="n", operator="neuron", macs=0, acs=0, energy_j=3e-12, energy_low_j=0,
+    update = ConventionLayer(name="n", operator="neuron", macs=0, acs=0, energy_j=3e-12, energy_low_j=0,
                            energy_high_j=1, rule="updates")  # fmt: skip
     mixed = hand_estimate("x", (("c", "conv", 5.0, 5.0),)).layers[0]
     estimate = hand_estimate("x", ()).model_copy(update={"layers": (update, mixed)})
