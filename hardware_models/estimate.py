@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hardware_models.chip import Chip
 from hardware_models.engine import Array, Cost, Question, Run, engine
@@ -17,13 +16,10 @@ from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.quantity import GRADES, Grade, Quantity
+from hardware_models.totals import PERCENTILES, Floats, band, total_energy, total_latency
 from hardware_models.workload import Workload
 
 SCHEMA: Final = "neuro.chip-estimate/1"
-PERCENTILES: Final = (5.0, 95.0)
-"""Ends of a Monte Carlo band."""
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +72,12 @@ class Estimate:
 
     def to_document(self) -> dict[str, Any]:
         """Return the estimate as plain data, the JSON that `neuro energy --json` prints."""
+        layers = [self._layer(index) for index in range(len(self.names))]
+        figures = {name: figure.model_dump(exclude_none=True) for name, figure in self.figures.items()}
+        return {**self.summary(), "layers": layers, "figures": figures}
+
+    def summary(self) -> dict[str, Any]:
+        """Return everything but layers and figures as plain data."""
         return {
             "schema": SCHEMA,
             "subject": self.subject,
@@ -91,12 +93,10 @@ class Estimate:
                 "energy_by_component_j": {name: _figure(values.sum(axis=1)) for name, values in self.energy_j.items()},
                 "traffic_bytes": {name: float(values.sum()) for name, values in self.traffic_bytes.items()},
             },
-            "layers": [self._layer(index) for index in range(len(self.names))],
             "assumptions": list(self.assumptions),
             "left_out": dict(self.left_out),
             "refused": dict(self.refused),
             "sources": list(self.chip.sources),
-            "figures": {name: figure.model_dump(exclude_none=True) for name, figure in self.figures.items()},
         }
 
     def to_json(self) -> str:
@@ -174,7 +174,7 @@ def estimate(
 
     def by_layer(values: Array) -> Floats:
         whole = np.broadcast_to(values, (draws, 1, layers))[:, 0, :]
-        return _band(whole.astype(np.float64), samples)
+        return band(whole.astype(np.float64), samples)
 
     def nominal(values: Array | None) -> Floats | None:
         if values is None:
@@ -191,9 +191,9 @@ def estimate(
         names=table.names,
         operators=table.operators,
         energy_j={name: by_layer(values) for name, values in cost.energy_j.items()},
-        total_energy_j=None if energy is None else _band(energy[:, 0], samples),
+        total_energy_j=None if energy is None else band(energy[:, 0], samples),
         latency_s=None if cost.latency_s is None else by_layer(cost.latency_s),
-        total_latency_s=None if latency is None else _band(latency[:, 0], samples),
+        total_latency_s=None if latency is None else band(latency[:, 0], samples),
         cycles=nominal(cost.cycles),
         utilization=nominal(cost.utilization),
         cores=nominal(cost.cores),
@@ -220,36 +220,6 @@ def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
             "it can run, or another chip."
         )
     return cost
-
-
-def total_energy(cost: Cost, hardware: Hardware, layers: int) -> Floats | None:
-    """Return the joules of all layers and components, `[S, H]`; None where the chip refuses the question."""
-    if not hardware.answers("energy"):
-        return None
-    return sum((_over_layers(values, hardware, layers) for values in cost.energy_j.values()), np.zeros(()))
-
-
-def total_latency(cost: Cost, hardware: Hardware, layers: int) -> Floats | None:
-    """Return the seconds of one inference, `[S, H]`; None where the chip refuses the question."""
-    if cost.latency_s is None or not hardware.answers("latency"):
-        return None
-    if cost.total_latency_s is None:
-        return _over_layers(cost.latency_s, hardware, layers)
-    return np.broadcast_to(cost.total_latency_s, (hardware.draw_count, hardware.variant_count)).astype(np.float64)
-
-
-def _over_layers(values: Array, hardware: Hardware, layers: int) -> Floats:
-    """Return the sum over layers, `[S, H]`."""
-    broadcast = layers if values.ndim == 0 or values.shape[-1] == 1 else 1
-    summed = np.atleast_1d(values).sum(axis=-1) * broadcast
-    return np.broadcast_to(summed, (hardware.draw_count, hardware.variant_count)).astype(np.float64)
-
-
-def _band(draws: Floats, samples: int) -> Floats:
-    """Return value, low and high, `[3, ...]`, from draws `[S, ...]`."""
-    if not samples:
-        return draws
-    return np.concatenate([draws[:1], np.percentile(draws[1:], PERCENTILES, axis=0)])
 
 
 def _band_in_words(samples: int) -> str:

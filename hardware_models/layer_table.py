@@ -107,6 +107,11 @@ class LayerTable:
         """Neuron updates of one inference, `[L]`."""
         return self.neurons * self.timesteps
 
+    def with_bits(self, bits: int) -> LayerTable:
+        """Return the table as if weights and activations were integers of `bits` bits, the operations the same."""
+        width = {name: np.full_like(self.input_bits, bits) for name in ("input_bits", "weight_bits", "output_bits")}
+        return replace(self, **width)
+
     def select(self, rows: Array) -> LayerTable:
         """Return the layers where the mask `rows` `[L]` is true, and the edges among them."""
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
@@ -248,6 +253,7 @@ def _spike_columns(
     workload: Workload, operands: Sequence[tuple[Operand | None, Operand | None]]
 ) -> dict[str, npt.NDArray[Any]]:
     """Return spikes by timestep and by channel, of one sample."""
+    arrays, batch = workload.arrays, workload.batch
     steps = max((layer.timesteps for layer in workload.layers), default=1)
     by_step = np.zeros((len(operands), steps))
     counts: list[Array] = []
@@ -258,14 +264,12 @@ def _spike_columns(
             continue
         fired = spikes.magnitude or spikes.nonzero
         by_step[row, : len(fired)] = fired
-        channels = workload.arrays.get(spikes.channels) if spikes.channels else None
-        if channels is not None:
-            padded = np.zeros((channels.shape[1], steps))
-            padded[:, : len(channels)] = channels.T
-            counts.append(padded)
-            sizes[row + 1] = len(padded)
-    return {
-        "step_spikes": by_step / workload.batch,
-        "channel_offset": np.cumsum(sizes),
-        "channel_spikes": np.concatenate(counts) / workload.batch if counts else np.zeros((0, steps)),
-    }
+        if spikes.channels in arrays:
+            counts.append(arrays[spikes.channels])
+            sizes[row + 1] = counts[-1].shape[1]
+    offset = np.cumsum(sizes)
+    by_channel = np.zeros((offset[-1], steps))
+    for start, channels in zip(offset[:-1][sizes[1:] > 0], counts, strict=True):
+        by_channel[start : start + channels.shape[1], : len(channels)] = channels.T
+    by_channel /= batch
+    return {"step_spikes": by_step / batch, "channel_offset": offset, "channel_spikes": by_channel}

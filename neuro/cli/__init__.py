@@ -20,7 +20,9 @@ from hardware_models.errors import InputError, RunError, unknown_name
 
 COMMANDS = {
     "convert": "convert a network into its spiking variant; train, measure and cost it",
-    "energy": "energy of a run, a workload or a published operation log under a named convention",
+    "energy": "what a run, a workload or a model costs on chips, or under a named convention",
+    "chips": "the chips that costs can be estimated for; show one, check one of your own",
+    "validate": "how wrong the hardware models are, against silicon and other simulators",
     "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
     "models": "list the architectures and their variants",
     "data": "list the data sets and where they are",
@@ -36,6 +38,7 @@ commands:
 examples:
   neuro convert --model spikeformer_v2 --timesteps 4       train and measure on real digits, two minutes
   neuro convert --variant 15m --data folder:PHOTOS --epochs 0     only convert and measure, at 224x224
+  neuro energy RUN --chip default                          the same run on chips of both worlds
   neuro energy RUN --convention spikingformer              the same run, as another paper would count it
   neuro report RUN --format markdown                       its tables, to paste
 

@@ -1,22 +1,37 @@
-"""`neuro energy`: what a measured workload or a published operation log costs under a named convention."""
+"""`neuro energy`: what a workload costs on chips, or under a named convention of the literature."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hardware_models.comparison import compare, find_chips, to_csv, to_document
 from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer, estimates_to_csv
 from hardware_models.conventions import CONVENTIONS, DEFAULT_CONVENTION, convention
+from hardware_models.engine import Execution, Run
 from hardware_models.errors import InputError
+from hardware_models.inputs import read_workload
+from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.operation_table import read_table
 from hardware_models.quantity import with_prefix
 from hardware_models.table_estimate import TABLE_CONVENTION, estimate_table
 from hardware_models.workload import Workload
+from neuro.report.chips import print_chips, read_run_forms
+
+DESCRIPTION = """\
+What one inference costs: on chips, or as the papers count it.
+
+  neuro energy RUN --chip default                 chips of both worlds, side by side
+  neuro energy RUN --chip loihi2 --chip mine.yaml
+  neuro energy net.onnx --chip eyeriss            one chip, layer by layer
+  neuro energy RUN --convention spikingformer     operations times constants, as that paper does
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +40,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "path",
         type=Path,
         metavar="PATH",
-        help="a run directory, a workload.json, or an operation table (CSV)",
+        help="a run directory; a workload.json; layers (YAML, CSV), a topology or an ONNX model; an operation table",
+    )
+    parser.add_argument(
+        "--chip",
+        metavar="NAME|FILE",
+        action="append",
+        default=[],
+        help="estimate on this chip (see neuro chips) or chip file; can be repeated; default and all are sets",
+    )
+    parser.add_argument(
+        "--execution",
+        choices=get_args(Execution),
+        help="on chips: all timesteps of a layer before the next one (time-batched), or the network T times "
+        "(step-by-step)",
+    )
+    parser.add_argument(
+        "--samples", type=int, metavar="N", help="on chips: Monte Carlo draws for the band (none: its corners)"
     )
     known = "; ".join(f"{name}: {rules.title}" for name, rules in CONVENTIONS.items())
     parser.add_argument(
@@ -41,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the estimate; bad input is an `InputError`."""
+    if args.chip:
+        return _run_chips(args)
+    for name in ("execution", "samples"):
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name} is for chips; add --chip NAME, see neuro chips.")
     estimates = _estimates(args)
     if args.json:
         main, *also = (estimate.to_document() for estimate in estimates)
@@ -52,6 +88,32 @@ def run(args: argparse.Namespace) -> int:
         for estimate in estimates:
             _print(console, estimate, chosen=args.convention is None)
     return 0
+
+
+def _run_chips(args: argparse.Namespace) -> int:
+    """Print what the workload costs on the chips that were asked for."""
+    if args.convention is not None or args.heads is not None:
+        raise InputError("--convention and --heads are counting rules of papers; leave them out, or leave out --chip.")
+    chips = find_chips(args.chip)
+    run, samples = Run(args.execution or Run.execution), args.samples or 0
+    answers = compare(_forms(args.path), chips, run, samples)
+    if all(answer.estimate is None for answer in answers):
+        raise InputError(answers[0].reason)
+    if args.json:
+        print(json.dumps(to_document(answers, layers=True), indent=1, ensure_ascii=False))
+    elif args.csv:
+        print(to_csv(answers), end="")
+    else:
+        print_chips(answers, Console(highlight=False))
+    return 0
+
+
+def _forms(path: Path) -> dict[str, LayerTable]:
+    """Return the networks to compare: the forms of a run, or the one network of a file."""
+    if path.is_dir():
+        return read_run_forms(path)
+    workload = read_workload(path)
+    return {workload.name: layer_table(workload)}
 
 
 def _estimates(args: argparse.Namespace) -> list[ConventionEstimate]:
