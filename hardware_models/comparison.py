@@ -38,14 +38,15 @@ class Answer:
 
 
 def find_chips(names: Sequence[str]) -> list[Chip]:
-    """Return the chips called `names`: shipped ones, or files that end in .yaml; `all` and `default` are sets.
+    """Return the chips called `names`: shipped ones, or files that end in .yaml; `all`, `default`
+    and `none` are sets.
 
     Raises:
         InputError: an unknown name, or a file that is no chip.
     """
     found: dict[str, Chip] = {}
     for name in names:
-        for member in {"all": chip_names(), "default": DEFAULT_CHIPS}.get(name, [name]):
+        for member in {"all": chip_names(), "default": DEFAULT_CHIPS, "none": ()}.get(name, [name]):
             is_file = member.endswith((".yaml", ".yml"))
             loaded = load_chip(Path(member)) if is_file else chip(member)
             found[member] = loaded

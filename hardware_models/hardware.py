@@ -22,6 +22,7 @@ from hardware_models.chip import Chip
 from hardware_models.engine import FigureSpec, Question, engine
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.quantity import Quantity
+from hardware_models.yaml_files import validated
 
 Array = npt.NDArray[Any]
 
@@ -44,7 +45,7 @@ class Hardware:
         self, chip: Chip, variants: Mapping[str, npt.ArrayLike] | None = None, samples: int = 0, seed: int = 0
     ) -> None:
         self.chip = chip
-        self.settings: Any = engine(chip.engine).Settings.model_validate(chip.settings)
+        self.settings: Any = validated(engine(chip.engine).Settings, chip.settings, f"chip {chip.name}: settings")
         self.samples = samples
         self.seed = seed
         self.used: dict[str, Quantity] = {}

@@ -6,6 +6,7 @@ workload.json        its inference form (merged), measured; arrays beside it in 
 workload-as-trained.json, workload-float.json   the variant before merging, and the float parent
 conversion.json      this file's `ConversionRecord`: the summary rows, and how training went
 estimate.json        energy by layer of each row, under one convention
+chips.json           what each form costs on chips: totals, bands, assumptions (`hardware_models.comparison`)
 report.html          all of it, to read
 environment.json     versions, seed, command, machine
 """

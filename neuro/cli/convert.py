@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument("--device", metavar="NAME", help="cpu, cuda or cuda:N (cpu)")
     run = parser.add_argument_group("run")
     run.add_argument("--convention", metavar="NAME", help="rules of the energy figures (horowitz45)")
+    run.add_argument(
+        "--chip",
+        metavar="NAME|FILE",
+        action="append",
+        dest="chips",
+        help="estimate on this chip or chip file, see neuro chips; can be repeated; all and none are words (default)",
+    )
     run.add_argument("--config", metavar="FILE", type=Path, help="YAML with any of these settings, as spec.yaml")
     run.add_argument(
         "--set",
@@ -60,12 +67,15 @@ def run(args: argparse.Namespace) -> int:
 
     from neuro.conversion.pipeline import run_in_directory
     from neuro.report import print_summary
+    from neuro.report.chips import print_comparison
 
     console = Console(highlight=False, soft_wrap=True)
     conversion = run_in_directory(
         _given(args), args.out, args.resume, say=lambda text: console.print(text, markup=False)
     )
     print_summary(conversion.record, Console(highlight=False))
+    if conversion.chips:
+        print_comparison(conversion.chips, Console(highlight=False))
     return 0
 
 
@@ -95,4 +105,5 @@ _FLAGS = (
     "seed",
     "device",
     "convention",
+    "chips",
 )

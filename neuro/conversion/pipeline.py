@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hardware_models.comparison import Answer, compare, find_chips
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits
 from hardware_models.errors import InputError
@@ -31,6 +32,7 @@ from neuro.data import Dataset
 from neuro.models import architecture, merge_model
 from neuro.profiling import profile
 from neuro.records import ConversionRecord, EpochRecord
+from neuro.report.chips import compared_forms
 from neuro.training import accuracy, train
 
 _PIXELS_TO_PROFILE = 65_536
@@ -50,6 +52,7 @@ class Conversion:
         float_parent: the same topology with ReLU and T = 1.
         workloads: measured, by `float`, `spiking` and `spiking-merged`.
         estimates: energy by layer, by every `FormKey`.
+        chips: what each form costs on each chip.
         directory: where the run was written; None if it was not.
     """
 
@@ -60,6 +63,7 @@ class Conversion:
     float_parent: nn.Module
     workloads: dict[str, Workload]
     estimates: dict[str, ConventionEstimate]
+    chips: list[Answer]
     directory: Path | None
 
 
@@ -77,7 +81,7 @@ def convert(
         out: run directory to write; None writes nothing.
         settings: nested settings as in `spec.yaml`, for everything the keywords do not name.
         given: `variant`, `timesteps`, `neuron`, `surrogate`, `attention`, `weights` (of the model); `data`,
-            `image_size`; `epochs`; `seed`, `device`, `convention`, `profile_samples`.
+            `image_size`; `epochs`; `seed`, `device`, `convention`, `chips`, `profile_samples`.
 
     Returns:
         The networks, the summary record, the workloads and the estimates.
@@ -106,7 +110,7 @@ def run_conversion(
     spec: RunSpec, out: Path | None = None, *, resume: bool = False, say: Say = lambda text: None
 ) -> Conversion:
     """Run a complete specification; `say` is told what happens, one line at a time."""
-    rules = convention(spec.convention)
+    rules, chips = convention(spec.convention), find_chips(spec.chips)
     device = _device(spec.device)
     with run_directory(out, spec, resume) if out is not None else nullcontext():
         dataset = load_data(spec)
@@ -115,11 +119,12 @@ def run_conversion(
         workloads = run.measure()
         estimates = estimate_forms(rules, workloads, spec.model.timesteps)
         record = run.record(workloads, estimates)
+        answers = compare(compared_forms(workloads["spiking-merged"], workloads["float"]), chips)
         spiking, float_parent = run.networks["spiking"], run.networks["float"]
         if out is not None:
-            write_results(out, record, spiking, float_parent, workloads, estimates)
+            write_results(out, record, spiking, float_parent, workloads, estimates, answers)
             say(f"report: {out / 'report.html'}")
-    return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, out)
+    return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, answers, out)
 
 
 def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, ConventionEstimate]:

@@ -74,6 +74,7 @@ class RunSpec(_Section):
         seed: of initial weights, sample order, augmentation and stochastic depth.
         device: a torch device.
         convention: the rules of the energy figures.
+        chips: chips or chip files to estimate on; `default`, `all` and `none` are sets.
         profile_samples: samples to run while measuring; null chooses by the size of the images.
     """
 
@@ -84,6 +85,7 @@ class RunSpec(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "cpu"
     convention: str = "horowitz45"
+    chips: list[str] = Field(default_factory=lambda: ["default"])
     profile_samples: Annotated[int, Field(ge=1)] | None = None
 
     def to_yaml(self) -> str:
@@ -186,7 +188,7 @@ _KEYWORDS = {
     "data": ("data", "name"),
     "image_size": ("data", "image_size"),
     "epochs": ("training", "epochs"),
-    **{key: (key,) for key in ("seed", "device", "convention", "profile_samples")},
+    **{key: (key,) for key in ("seed", "device", "convention", "chips", "profile_samples")},
 }
 """Where the specification has what the command line and `neuro.convert` take as flat keywords."""
 

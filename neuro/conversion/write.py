@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
+from hardware_models.comparison import Answer, to_document
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
@@ -22,8 +23,9 @@ def write_results(
     float_parent: nn.Module,
     workloads: dict[str, Workload],
     estimates: dict[str, ConventionEstimate],
+    chips: list[Answer],
 ) -> None:
-    """Write weights, workloads, estimates, the record, and last the report."""
+    """Write weights, workloads, estimates, the chips' answers, the record, and last the report."""
     # One entry: their order in the file is not fixed, and equal weights should be equal files.
     metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}"}
     save_weights(out / "weights.safetensors", spiking, metadata)
@@ -32,6 +34,7 @@ def write_results(
         workloads[form].save(out / name)
     all_estimates = Estimates.model_validate({"estimates": estimates})
     write_json(out / "estimate.json", all_estimates.model_dump(mode="json", by_alias=True))
+    write_json(out / "chips.json", to_document(chips))
     write_json(out / "conversion.json", record.model_dump(mode="json", by_alias=True))
     with write_atomically(out / "report.html") as file:
         file.write(render_html(RunDocuments.load(out)))

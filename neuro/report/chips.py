@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hardware_models.comparison import Answer
+from hardware_models.comparison import Answer, to_document
 from hardware_models.conventions import rival_bits
 from hardware_models.estimate import Estimate
 from hardware_models.layer_table import LayerTable, layer_table
@@ -19,6 +19,7 @@ from hardware_models.quantity import with_prefix
 from hardware_models.totals import Floats
 from hardware_models.workload import Workload
 from neuro.records import WORKLOAD_FILES
+from neuro.report.chip_section import chip_remarks
 from neuro.report.documents import FORM_NAMES
 
 
@@ -50,10 +51,11 @@ def print_chips(answers: Sequence[Answer], console: Console) -> None:
     if len(answers) == 1 and answers[0].estimate is not None:
         _print_layers(answers[0].estimate, console)
     else:
-        _print_comparison(answers, console)
+        print_comparison(answers, console)
 
 
-def _print_comparison(answers: Sequence[Answer], console: Console) -> None:
+def print_comparison(answers: Sequence[Answer], console: Console) -> None:
+    """Print energy with its band, latency and evidence by chip and form, and what is missing and why."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("chip", no_wrap=True)
     table.add_column("form", overflow="fold")
@@ -88,21 +90,8 @@ def _band(values: Floats) -> str:
 
 def _remarks(answers: Sequence[Answer]) -> Iterator[str]:
     """Yield why a figure is missing and what was left out, which a reader of the table has to know."""
-    for answer in answers:
-        if answer.estimate is None:
-            yield f"{answer.chip.name}, {answer.form}: {answer.reason}"
-            continue
-        for question, reason in answer.estimate.refused.items():
-            yield f"{answer.chip.name} refuses {question}: {reason}"
-        yield from (f"{answer.chip.name}, {answer.form}: {text}" for text in left_out(answer.estimate))
-
-
-def left_out(estimate: Estimate) -> Iterator[str]:
-    """Yield each reason for which layers are left out, with their number and the first of them."""
-    for reason in dict.fromkeys(estimate.left_out.values()):
-        names = [name for name, why in estimate.left_out.items() if why == reason]
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"left out {names[0]}{more}: {reason}"
+    for answer in to_document(answers)["answers"]:
+        yield from chip_remarks(answer)
 
 
 def _print_layers(estimate: Estimate, console: Console) -> None:
@@ -159,7 +148,7 @@ def _print_totals(estimate: Estimate, console: Console) -> None:
     console.print(f"Weakest evidence among {len(estimate.figures)} figures: {estimate.grade}")
     refused = (f"{question} is refused: {reason}" for question, reason in estimate.refused.items())
     for heading, sentences in (
-        ("Not answered", [*refused, *left_out(estimate)]),
+        ("Not answered", [*refused, *(f"{name} is left out: {why}" for name, why in estimate.left_out.items())]),
         ("Assumptions", estimate.assumptions),
         ("Sources", estimate.chip.sources),
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from hardware_models.comparison import SCHEMA as CHIPS_SCHEMA
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
@@ -39,6 +40,7 @@ class RunDocuments:
         record: summary rows and training.
         workloads: what was measured, by form; `float`, `spiking` and `spiking-merged`.
         estimates: energy by layer, by form.
+        chips: what chips say of each form, as in `chips.json`; empty for a run that asked none.
         environment: versions, seed, command, as plain data.
         date: when the run was made, for people.
     """
@@ -47,6 +49,7 @@ class RunDocuments:
     record: ConversionRecord
     workloads: Mapping[FormKey, Workload]
     estimates: Mapping[FormKey, ConventionEstimate]
+    chips: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
 
@@ -66,6 +69,7 @@ class RunDocuments:
             record=record,
             workloads={form: _read_workload(directory / name) for form, name in WORKLOAD_FILES.items()},
             estimates=_read_model(directory / "estimate.json", Estimates, ESTIMATES_SCHEMA).estimates,
+            chips=_read_chips(directory / "chips.json"),
             environment=environment,
             date=_date(environment.get("started"), directory / "conversion.json"),
         )
@@ -136,6 +140,16 @@ def _read_model(path: Path, model: type[_Document], schema: str) -> _Document:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the top level"
         raise InputError(f"{path} is not valid: {first['msg']} at {place}; mend that entry.") from error
+
+
+def _read_chips(path: Path) -> Sequence[Mapping[str, Any]]:
+    if not path.exists():  # a run from before chips were asked
+        return ()
+    data = _mapping(_read_json(path), path)
+    if data.get("schema") != CHIPS_SCHEMA:
+        raise InputError(f"{path} has schema {data.get('schema')!r}; expected {CHIPS_SCHEMA!r}, as neuro writes it.")
+    answers: Sequence[Mapping[str, Any]] = data["answers"]
+    return answers
 
 
 def _read_workload(path: Path) -> Workload:

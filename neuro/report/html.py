@@ -16,6 +16,7 @@ from markupsafe import Markup, escape
 
 from hardware_models.files import write_atomically
 from neuro.report.cells import Cell, Table, heads
+from neuro.report.chip_section import chip_section
 from neuro.report.curves import rates_view, training_view
 from neuro.report.documents import RunDocuments, attributed
 from neuro.report.overview import energy_bars, headlines, summary_table
@@ -69,6 +70,7 @@ def render_html(documents: RunDocuments) -> str:
             bar_kinds=[kind for kind in _KINDS if kind in stacked],
             energy=energy_views(documents),
             kind_names=_KINDS,
+            chips=chip_section(documents),
             rates=rates_view(documents),
             training=training_view(documents),
             audits=audit_views(documents),

@@ -12,6 +12,7 @@ from typing import Any
 
 from neuro.records import ConversionRecord
 from neuro.report.audit import accumulate_only_share, audit
+from neuro.report.chip_section import chip_section
 from neuro.report.documents import FORM_NAMES, FormKey, RunDocuments, attributed
 from neuro.report.figures import exact, is_number, percent, si
 from neuro.report.layers import LayerFigures, firing_rates, layer_figures
@@ -60,6 +61,7 @@ def to_json(documents: RunDocuments, indent: int | None = None) -> str:
         "date": documents.date,
         "conversion": documents.record.model_dump(by_alias=True),
         "accumulate_only": {form: accumulate_only_share(documents.workloads[form]).model_dump() for form in _MEASURED},
+        "chips": documents.chips,
         "layers": _columns(row.model_dump() for row in _all_figures(documents)),
         "firing_rates": {form: _rates(documents, form) for form in _MEASURED},
         "assumptions": {form: estimate.assumptions for form, estimate in estimates},
@@ -109,6 +111,7 @@ def to_markdown(documents: RunDocuments) -> str:
     for form in FORM_NAMES:
         if form in documents.estimates:
             parts += [f"## Energy by layer: {FORM_NAMES[form]}", _energy(documents, form)]
+    parts += _chips(documents)
     for form in _MEASURED:
         parts += [f"## Audit: {FORM_NAMES[form]}", _audit(documents, form)]
     return "\n\n".join([*parts, *_sources(documents)]) + "\n"
@@ -167,6 +170,16 @@ def _energy(documents: RunDocuments, form: FormKey) -> str:
     ]
     total = ["**total**", "", "", si(estimate.macs), si(estimate.acs), si(estimate.energy_j, "J")]
     return _grid(["Layer", "Operator", "Rule", "MAC", "AC", "Energy"], [*rows, total], text_columns=3)
+
+
+def _chips(documents: RunDocuments) -> list[str]:
+    section = chip_section(documents)
+    if section is None:
+        return []
+    titles = [head.title for head in section.table.heads]
+    rows = [[_escape(cell.text) for cell in row] for row in section.table.rows]
+    remarks = "\n".join(f"- {_escape(remark)}" for remark in section.remarks)
+    return ["## On chips", _grid(titles, rows, text_columns=3), *([remarks] if remarks else [])]
 
 
 def _audit(documents: RunDocuments, form: FormKey) -> str:
