@@ -42,6 +42,7 @@ class Estimate:
         traffic_bytes: bytes moved by memory level, `[L]`.
         assumptions: one sentence each.
         left_out: layers that the chip does not run, with the reason.
+        covered: share of the network's dense multiply-accumulates in layers that are not left out.
         refused: questions that the chip does not answer, with the reason.
         figures: the chip's figures that were read.
     """
@@ -62,6 +63,7 @@ class Estimate:
     traffic_bytes: Mapping[str, Floats]
     assumptions: tuple[str, ...]
     left_out: Mapping[str, str]
+    covered: float
     refused: Mapping[Question, str]
     figures: Mapping[str, Quantity]
 
@@ -94,6 +96,7 @@ class Estimate:
                 "traffic_bytes": {name: float(values.sum()) for name, values in self.traffic_bytes.items()},
             },
             "assumptions": list(self.assumptions),
+            "covered": self.covered,
             "left_out": dict(self.left_out),
             "refused": dict(self.refused),
             "sources": list(self.chip.sources),
@@ -200,6 +203,7 @@ def estimate(
         traffic_bytes={name: np.asarray(nominal(values)) for name, values in cost.traffic_bytes.items()},
         assumptions=(*cost.assumptions, *chip.notes),
         left_out=cost.left_out,
+        covered=_covered(table, cost),
         refused=chip.refuses,
         figures=hardware.used,
     )
@@ -220,6 +224,11 @@ def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
             "it can run, or another chip."
         )
     return cost
+
+
+def _covered(table: LayerTable, cost: Cost) -> float:
+    kept = np.array([name not in cost.left_out for name in table.names])
+    return float(table.macs_dense[kept].sum() / table.macs_dense.sum())
 
 
 def _band_in_words(samples: int) -> str:

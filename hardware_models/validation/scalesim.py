@@ -29,7 +29,8 @@ def rows() -> Iterator[Row]:
     sizes = {
         name: np.array([int(case[name]) for case in cases]) for name in ("M", "N", "K", "array_rows", "array_cols")
     }
-    found = simulate_gemm(*sizes.values(), np.array([case["dataflow"] for case in cases]))
+    groups = np.array([int(case["groups"] or 1) for case in cases])
+    found = simulate_gemm(*sizes.values(), np.array([case["dataflow"] for case in cases]), groups=groups)
     for column, ours in QUANTITIES.items():
         theirs = np.array([int(case[column]) for case in cases])
         errors = relative(getattr(found, ours), theirs)

@@ -72,11 +72,11 @@ def _list(chips: list[Chip], as_json: bool) -> None:
     table = Table(box=None, pad_edge=False)
     for name in ("chip", "kind", "node", "engine"):
         table.add_column(name, no_wrap=True)
-    for name in ("answers", "evidence"):
-        table.add_column(name)
+    table.add_column("answers", no_wrap=True)
+    table.add_column("weakest figure", no_wrap=True)
     for member in chips:
-        answers = ", ".join(_answers(member))
-        evidence = ", ".join(f"{count} {grade}" for grade, count in _grades(member).items())
+        answers = " ".join(_answers(member))
+        evidence = list(_grades(member))[-1]
         table.add_row(*map(escape, (member.name, member.kind, member.node, member.engine, answers, evidence)))
     Console(highlight=False).print(table)
 

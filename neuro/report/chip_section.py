@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from neuro.report.cells import Cell, Table, heads
 from neuro.report.documents import RunDocuments
-from neuro.report.figures import exact, si
+from neuro.report.figures import exact, percent, si
 
-_TITLES = ("Chip", "Kind", "Form", ("Energy", "Energy, J"), "Band", ("Latency", "Latency, s"), "Weakest evidence")
+_TITLES = (
+    "Chip",
+    "Kind",
+    "Form",
+    ("Energy", "Energy, J"),
+    "Band",
+    ("Latency", "Latency, s"),
+    "Covers",
+    "Weakest evidence",
+)
 
 
 @dataclass(frozen=True)
@@ -28,21 +37,22 @@ def chip_section(documents: RunDocuments) -> ChipSection | None:
         return None
     rows = [_row(answer) for answer in answers]
     return ChipSection(
-        Table("Energy and latency of one inference by chip", heads(_TITLES, text=(0, 1, 2, 4, 6)), rows),
-        list(dict.fromkeys(remark for answer in answers for remark in chip_remarks(answer))),
+        Table("Energy and latency of one inference by chip", heads(_TITLES, text=(0, 1, 2, 4, 7)), rows),
+        list(chip_remarks(answers)),
     )
 
 
 def _row(answer: Mapping[str, Any]) -> list[Cell]:
     about = [Cell(answer["chip"], "", "name"), Cell(answer["kind"], "", "text"), Cell(answer["form"], "", "text")]
     if "reason" in answer:
-        return [*about, *(Cell("cannot run it", "", "num missing") if i == 0 else Cell("") for i in range(4))]
+        return [*about, Cell("cannot run it", "", "num missing"), *[Cell("")] * 4]
     energy, latency = answer["total"]["energy_j"], answer["total"]["latency_s"]
     return [
         *about,
         _figure(energy, "J"),
         _band(energy),
         _figure(latency, "s"),
+        Cell(percent(answer["covered"]), exact(answer["covered"]), "num"),
         Cell(answer["weakest_evidence"], "", "text"),
     ]
 
@@ -59,15 +69,30 @@ def _band(figure: Mapping[str, float] | None) -> Cell:
     return Cell(f"{si(figure['low'], 'J')} to {si(figure['high'], 'J')}", "", "text")
 
 
-def chip_remarks(answer: Mapping[str, Any]) -> Iterator[str]:
-    """Yield why a figure is missing and which layers a chip leaves out; one sentence each."""
-    where = f"{answer['chip']}, {answer['form']}"
-    if "reason" in answer:
-        yield f"{where}: {answer['reason']}"
-        return
-    for question, reason in answer["refused"].items():
-        yield f"{answer['chip']} refuses {question}: {reason}"
-    for reason in dict.fromkeys(answer["left_out"].values()):
-        names = [name for name, why in answer["left_out"].items() if why == reason]
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{where}: left out {names[0]}{more}: {reason}"
+def chip_remarks(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield why figures are missing and which layers are left out: each reason once, with the chips it holds for."""
+    refusals: dict[str, list[str]] = {}
+    left_out: dict[str, list[tuple[str, list[str]]]] = {}
+    for answer in answers:
+        if "reason" in answer:
+            refusals.setdefault(answer["reason"], []).append(answer["form"])
+            continue
+        for question, reason in answer["refused"].items():
+            refusals.setdefault(reason, []).append(f"{answer['chip']} refuses {question}")
+        for reason, names in left_out_by_reason(answer["left_out"]).items():
+            left_out.setdefault(reason, []).append((answer["chip"], names))
+    for reason, where in refusals.items():
+        yield f"{', '.join(dict.fromkeys(where))}: {reason}"
+    for reason, found in left_out.items():
+        chips = ", ".join(dict.fromkeys(chip for chip, _ in found))
+        most = max(len(names) for _, names in found)
+        layers = f"up to {most} layers such as {found[0][1][0]}" if most > 1 else found[0][1][0]
+        yield f"left out on {chips}, {layers}: {reason}"
+
+
+def left_out_by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names of the layers that are left out for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in left_out.items():
+        by_reason.setdefault(reason, []).append(name)
+    return by_reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,8 +20,9 @@ from hardware_models.quantity import with_prefix
 from hardware_models.totals import Floats
 from hardware_models.workload import Workload
 from neuro.records import WORKLOAD_FILES
-from neuro.report.chip_section import chip_remarks
+from neuro.report.chip_section import chip_remarks, left_out_by_reason
 from neuro.report.documents import FORM_NAMES
+from neuro.report.figures import percent
 
 
 def read_run_forms(directory: Path) -> dict[str, LayerTable]:
@@ -42,7 +44,7 @@ def compared_forms(spiking: Workload, parent: Workload) -> dict[str, LayerTable]
     return {
         FORM_NAMES["spiking-merged"]: layer_table(spiking),
         FORM_NAMES["float"]: table,
-        f"{FORM_NAMES['quantized']}, {bits} bits": table.with_bits(bits),
+        f"Parent, {bits} bits": table.with_bits(bits),
     }
 
 
@@ -57,41 +59,32 @@ def print_chips(answers: Sequence[Answer], console: Console) -> None:
 def print_comparison(answers: Sequence[Answer], console: Console) -> None:
     """Print energy with its band, latency and evidence by chip and form, and what is missing and why."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    table.add_column("chip", no_wrap=True)
-    table.add_column("form", overflow="fold")
-    for name in ("energy", "band", "latency"):
-        table.add_column(name, justify="right")
+    table.add_column("chip / form", overflow="fold")
+    for name in ("energy", "band", "latency", "covers"):
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("evidence")
-    before = ""
-    for answer in answers:
-        if before and answer.chip.name != before:
-            table.add_section()
-        name = "" if answer.chip.name == before else escape(answer.chip.name)
-        table.add_row(name, escape(answer.form), *_cells(answer.estimate))
-        before = answer.chip.name
+    for chip, forms in itertools.groupby(answers, key=lambda answer: answer.chip.name):
+        table.add_row(f"[bold]{escape(chip)}[/bold]")
+        for answer in forms:
+            table.add_row(f"  {escape(answer.form)}", *_cells(answer.estimate))
     console.print(table)
-    for text in dict.fromkeys(_remarks(answers)):
+    for text in chip_remarks(to_document(answers)["answers"]):
         console.print(f"  - {escape(text)}")
 
 
-def _cells(estimate: Estimate | None) -> tuple[str, str, str, str]:
+def _cells(estimate: Estimate | None) -> tuple[str, ...]:
     if estimate is None:
-        return ("-", "", "-", "")
+        return ("-", "", "-", "-", "")
     latency = "refused" if estimate.total_latency_s is None else with_prefix(estimate.total_latency_s[0], "s")
+    known = latency, percent(estimate.covered).replace("\N{NO-BREAK SPACE}", ""), estimate.grade
     if estimate.total_energy_j is None:
-        return ("refused", "", latency, estimate.grade)
-    return (with_prefix(estimate.total_energy_j[0], "J"), _band(estimate.total_energy_j), latency, estimate.grade)
+        return ("refused", "", *known)
+    return (with_prefix(estimate.total_energy_j[0], "J"), _band(estimate.total_energy_j), *known)
 
 
 def _band(values: Floats) -> str:
     low, high = float(values[1]), float(values[2])
     return "" if low == high else f"{with_prefix(low, 'J', 3)} to {with_prefix(high, 'J', 3)}"
-
-
-def _remarks(answers: Sequence[Answer]) -> Iterator[str]:
-    """Yield why a figure is missing and what was left out, which a reader of the table has to know."""
-    for answer in to_document(answers)["answers"]:
-        yield from chip_remarks(answer)
 
 
 def _print_layers(estimate: Estimate, console: Console) -> None:
@@ -137,6 +130,11 @@ def _total_cells(estimate: Estimate) -> tuple[str, ...]:
     )
 
 
+def _left_out(estimate: Estimate) -> Iterator[str]:
+    for reason, names in left_out_by_reason(estimate.left_out).items():
+        yield f"{len(names)} of {len(estimate.names)} layers, such as {names[0]}: {reason}"
+
+
 def _print_totals(estimate: Estimate, console: Console) -> None:
     if estimate.total_energy_j is not None:
         parts = ", ".join(f"{name} {with_prefix(float(v[0].sum()), 'J')}" for name, v in estimate.energy_j.items())
@@ -148,7 +146,7 @@ def _print_totals(estimate: Estimate, console: Console) -> None:
     console.print(f"Weakest evidence among {len(estimate.figures)} figures: {estimate.grade}")
     refused = (f"{question} is refused: {reason}" for question, reason in estimate.refused.items())
     for heading, sentences in (
-        ("Not answered", [*refused, *(f"{name} is left out: {why}" for name, why in estimate.left_out.items())]),
+        ("Not answered", [*refused, *_left_out(estimate)]),
         ("Assumptions", estimate.assumptions),
         ("Sources", estimate.chip.sources),
     ):
