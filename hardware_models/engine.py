@@ -70,7 +70,8 @@ class Cost:
     Arrays broadcast to `[S, H, L]`: draws of the uncertain figures, hardware variants, layers.
 
     Attributes:
-        energy_j: joules by component: `compute`, one for each memory level, `network`, `neurons`, `static`.
+        energy_j: joules by component: `compute`, one for each memory level, `network`, `neurons`, `static`;
+            `device` where only the power of the whole is known.
         latency_s: seconds that each layer takes (on a chip whose layers work at once: is busy).
         total_latency_s: seconds of one inference, `[S, H]`; None means the sum over layers.
         cycles: clock cycles of each layer.

@@ -6,6 +6,7 @@ Only convolutions and linear layers: biases, normalization and pooling are left 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from hardware_models.workload import Bounds, Layer, Operand, Workload
@@ -232,6 +233,13 @@ NETWORKS: Final[Mapping[str, Callable[[], Workload]]] = {
     "vgg19": lambda: vgg("VGG-19", (2, 2, 4, 4, 4), 8),
     "resnet50_299": lambda: resnet("ResNet-50, 299", (3, 4, 6, 3), 299, 8),
     "resnet152_299": lambda: resnet("ResNet-152, 299", (3, 8, 36, 3), 299, 8),
+    **{
+        f"resnet{depth}_256_fp{bits}": partial(
+            resnet, f"ResNet-{depth}, 256, fp{bits}", blocks, 256, bits, bottleneck=depth == 50
+        )
+        for depth, blocks in {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}.items()
+        for bits in (16, 32)
+    },
     "resnet34_binary": lambda: resnet("ResNet-34, binary", (3, 4, 6, 3), 224, 1, bottleneck=False),
     "cifar_cnn_1bit": lambda: cifar_cnn(1),
     "cifar_cnn_4bit": lambda: cifar_cnn(4),
