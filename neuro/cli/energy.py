@@ -33,6 +33,9 @@ What one inference costs: on chips, or as the papers count it.
   neuro energy RUN --convention spikingformer     operations times constants, as that paper does
 """
 
+LEAST_SAMPLES = 20
+"""Below this the 5th and 95th percentile are one draw each."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `neuro energy` to `parser`."""
@@ -94,6 +97,8 @@ def _run_chips(args: argparse.Namespace) -> int:
     """Print what the workload costs on the chips that were asked for."""
     if args.convention is not None or args.heads is not None:
         raise InputError("--convention and --heads are counting rules of papers; leave them out, or leave out --chip.")
+    if args.samples is not None and args.samples < LEAST_SAMPLES:
+        raise InputError(f"--samples was {args.samples}; give at least {LEAST_SAMPLES} draws for a band.")
     chips = find_chips(args.chip)
     run, samples = Run(args.execution or Run.execution), args.samples or 0
     answers = compare(_forms(args.path), chips, run, samples)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workload_builders import linear, operand, other, spikes, workload
 
 from hardware_models.chip import Chip, chip
 from hardware_models.engine import Run
@@ -18,8 +19,7 @@ from hardware_models.roofline import operand_kind
 from hardware_models.validation.edge_networks import NETWORKS
 from hardware_models.variants import estimate_variants
 from hardware_models.workload import Workload
-from tests.hardware_models.engine_chips import round_chip
-from tests.hardware_models.workload_builders import linear, operand, other, spikes, workload
+from engine_chips import round_chip
 
 FIGURES = {
     "peak.int8": (1000.0, "1/s"),
