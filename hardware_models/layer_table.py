@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.collector import collector_paused
 from hardware_models.errors import InputError
 from hardware_models.workload import SYNAPTIC, Bounds, Layer, Operand, Workload
 
@@ -137,6 +138,11 @@ def layer_table(workload: Workload) -> LayerTable:
     Raises:
         InputError: a synaptic layer without operands, whose widths and densities a cost needs.
     """
+    with collector_paused():
+        return _layer_table(workload)
+
+
+def _layer_table(workload: Workload) -> LayerTable:
     layers, batch = workload.layers, workload.batch
     rows = {layer.name: index for index, layer in enumerate(layers)}
     consumers = [[rows[name] for name in layer.consumers if name in rows] for layer in layers]
@@ -227,7 +233,7 @@ def _operands(layer: Layer) -> tuple[Operand | None, Operand | None]:
 def _widths(layer: Layer, driver: Operand | None, other: Operand | None) -> tuple[float, ...]:
     if driver is None:
         return (0, 0, 1.0, 0, False, 0, 0, 1.0, False)
-    spikes = sum(driver.magnitude or driver.nonzero) if driver.is_spikes else 0
+    spikes = sum(driver.magnitude or driver.nonzero) if layer.accumulate_only else 0
     read = (driver.bits, driver.elements, driver.mean_density, spikes, layer.accumulate_only)
     if other is None:
         return (*read, 0, 0, 1.0, False)
@@ -236,8 +242,10 @@ def _widths(layer: Layer, driver: Operand | None, other: Operand | None) -> tupl
 
 def _output_bits(layers: Sequence[Layer], index: int, consumers: Sequence[int]) -> int:
     layer = layers[index]
+    if layer.output is not None:
+        return layer.output.bits
     if layer.operator == "neuron":
-        return layer.output.bits if layer.output else UNREAD_BITS
+        return UNREAD_BITS
     read = [_read_bits(layers[consumer], layer.name) for consumer in consumers]
     return max(read, default=UNREAD_BITS)
 
@@ -259,7 +267,7 @@ def _spike_columns(
     counts: list[Array] = []
     sizes = np.zeros(len(operands) + 1, dtype=np.int64)
     for row, (layer, (driver, _)) in enumerate(zip(workload.layers, operands, strict=True)):
-        spikes = layer.output if layer.operator == "neuron" else driver
+        spikes = layer.output if layer.operator == "neuron" else driver if layer.accumulate_only else None
         if spikes is None or not spikes.is_spikes:
             continue
         fired = spikes.magnitude or spikes.nonzero

@@ -28,7 +28,7 @@ def read_yaml(path: Path, what: str, schema: str) -> dict[str, Any]:
         data = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); give a {what} file.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path} is not YAML ({reason}); mend it.") from error
     if not isinstance(data, dict):

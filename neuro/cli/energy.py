@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from hardware_models.comparison import compare, find_chips, to_csv, to_document
-from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer, estimates_to_csv
+from hardware_models.convention_estimate import ConventionEstimate, estimates_to_csv
 from hardware_models.conventions import CONVENTIONS, DEFAULT_CONVENTION, convention
 from hardware_models.engine import Execution, Run
 from hardware_models.errors import InputError
-from hardware_models.inputs import read_workload
+from hardware_models.inputs import input_format, read_workload
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.operation_table import read_table
-from hardware_models.quantity import with_prefix
 from hardware_models.table_estimate import TABLE_CONVENTION, estimate_table
 from hardware_models.workload import Workload
 from neuro.report.chips import print_chips, read_run_forms
+from neuro.report.convention_table import print_convention
 
 DESCRIPTION = """\
 What one inference costs: on chips, or as the papers count it.
@@ -67,6 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help=f"counting rules (default {DEFAULT_CONVENTION}; of a table {TABLE_CONVENTION}). {known}",
     )
+    parser.add_argument("--bits", type=int, metavar="N", help="width of every operand of a SCALE-Sim topology (8)")
+    parser.add_argument(
+        "--input-shape",
+        metavar="NAME=SIZES",
+        action="append",
+        default=[],
+        help="sizes of an input that an ONNX graph leaves open, for example x=1,3,224,224; can be repeated",
+    )
     parser.add_argument("--heads", type=int, metavar="N", help="attention heads of a table that does not name them")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document with every layer and the total")
@@ -89,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         console = Console(highlight=False)
         for estimate in estimates:
-            _print(console, estimate, chosen=args.convention is None)
+            print_convention(console, estimate, by_default=args.convention is None)
     return 0
 
 
@@ -101,7 +107,7 @@ def _run_chips(args: argparse.Namespace) -> int:
         raise InputError(f"--samples was {args.samples}; give at least {LEAST_SAMPLES} draws for a band.")
     chips = find_chips(args.chip)
     run, samples = Run(args.execution or Run.execution), args.samples or 0
-    answers = compare(_forms(args.path), chips, run, samples)
+    answers = compare(_forms(args), chips, run, samples)
     if all(answer.estimate is None for answer in answers):
         raise InputError(answers[0].reason)
     if args.json:
@@ -113,29 +119,42 @@ def _run_chips(args: argparse.Namespace) -> int:
     return 0
 
 
-def _forms(path: Path) -> dict[str, LayerTable]:
+def _forms(args: argparse.Namespace) -> dict[str, LayerTable]:
     """Return the networks to compare: the forms of a run, or the one network of a file."""
-    if path.is_dir():
-        return read_run_forms(path)
-    workload = read_workload(path)
+    if args.path.is_dir():
+        return read_run_forms(args.path)
+    workload = _read(args)
     return {workload.name: layer_table(workload)}
+
+
+def _read(args: argparse.Namespace) -> Workload:
+    return read_workload(args.path, bits=args.bits, input_shapes=dict(map(_input_shape, args.input_shape)))
+
+
+def _input_shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Read `x=1,3,224,224`."""
+    name, equals, sizes = text.rpartition("=")
+    try:
+        shape = tuple(int(size) for size in sizes.split(","))
+    except ValueError:
+        shape = ()
+    if not (name and equals and shape):
+        raise InputError(f"--input-shape was {text!r}; write a name and sizes, for example x=1,3,224,224.")
+    return name, shape
 
 
 def _estimates(args: argparse.Namespace) -> list[ConventionEstimate]:
     """Return the estimate of a table or workload, or those of a run's workloads, `workload.json` first."""
-    if not args.path.exists():
-        raise InputError(f"{args.path} does not exist; give a run directory, a workload.json or an operation table.")
-    if args.path.is_dir():
-        paths = sorted(args.path.glob("workload*.json"), key=lambda path: (path.stem != "workload", path.stem))
-        if not paths:
-            raise InputError(f"{args.path} holds no workload.json; give a run directory, a workload or a table.")
-    elif args.path.suffix.lower() == ".json":
-        paths = [args.path]
-    else:
+    if not args.path.is_dir() and input_format(args.path) == "operation-table":
         return [_table_estimate(args)]
     if args.heads is not None:
         raise InputError("--heads is for operation tables; a workload already holds its attention products.")
     rules = convention(args.convention or DEFAULT_CONVENTION)
+    if not args.path.is_dir():
+        return [rules.estimate(_read(args))]
+    paths = sorted(args.path.glob("workload*.json"), key=lambda path: (path.stem != "workload", path.stem))
+    if not paths:
+        raise InputError(f"{args.path} holds no workload.json; give a run directory, a workload or a table.")
     return [rules.estimate(Workload.load(path)) for path in paths]
 
 
@@ -146,33 +165,3 @@ def _table_estimate(args: argparse.Namespace) -> ConventionEstimate:
             f"needs a workload.json. Use --convention {TABLE_CONVENTION}."
         )
     return estimate_table(read_table(args.path), args.heads)
-
-
-def _print(console: Console, estimate: ConventionEstimate, chosen: bool) -> None:
-    by_default = " (by default; choose with --convention)" if chosen else ""
-    table = Table(title=escape(estimate.subject), title_justify="left")
-    table.add_column("layer", overflow="fold")
-    for name in ("MAC", "AC", "energy", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for layer in estimate.layers:
-        table.add_row(*_cells(layer, estimate.energy_j))
-    table.add_section()
-    table.add_row("total", *_numbers(estimate.macs, estimate.acs, estimate.energy_j, estimate.energy_j), style="bold")
-    console.print(table)
-    console.print(f"Convention: {estimate.convention}{by_default}")
-    low, high = estimate.energy_band_j
-    if low < high:
-        console.print(f"Band of the constants: {with_prefix(low, 'J')} to {with_prefix(high, 'J')}")
-    for heading, sentences in (("Assumptions", estimate.assumptions), ("Sources", estimate.sources)):
-        console.print(f"{heading}:")
-        for sentence in sentences:
-            console.print(f"  - {escape(sentence)}")
-
-
-def _cells(layer: ConventionLayer, total_j: float) -> tuple[str, ...]:
-    return (escape(layer.name), *_numbers(layer.macs, layer.acs, layer.energy_j, total_j))
-
-
-def _numbers(macs: float, acs: float, energy_j: float, total_j: float) -> tuple[str, str, str, str]:
-    share = f"{energy_j / total_j:.1%}" if total_j else "-"
-    return with_prefix(macs), with_prefix(acs), with_prefix(energy_j, "J"), share

@@ -33,12 +33,14 @@ def read_run_forms(directory: Path) -> dict[str, LayerTable]:
     Raises:
         InputError: a workload of the run is missing or damaged.
     """
-    spiking, parent = (Workload.load(directory / WORKLOAD_FILES[form]) for form in ("spiking-merged", "float"))
-    return compared_forms(spiking, parent)
+    spiking, parent = (directory / WORKLOAD_FILES[form] for form in ("spiking-merged", "float"))
+    return compared_forms(Workload.load(spiking), Workload.load(parent) if parent.exists() else None)
 
 
-def compared_forms(spiking: Workload, parent: Workload) -> dict[str, LayerTable]:
+def compared_forms(spiking: Workload, parent: Workload | None) -> dict[str, LayerTable]:
     """Return the columns of the merged spiking variant, its parent and its quantized rival, by form name."""
+    if parent is None:
+        return {FORM_NAMES["spiking-merged"]: layer_table(spiking)}
     bits = rival_bits(spiking.timesteps)
     table = layer_table(parent)
     return {
