@@ -1,8 +1,8 @@
 """Against Timeloop's bundled reference outputs: its own mappings, evaluated by our loop nests.
 
 Timeloop counts no reading of results on their way outwards, and uses the overlap of sliding windows only where the
-sliding loop stands directly above the tile; `loop_nest.Counting` says both here. Leakage, which its totals contain
-(0.03 % to 0.8 %), is not modelled.
+sliding loop stands directly above the tile; `memory_hierarchy.Counting` says both here. Leakage, which its totals
+contain (0.01 % to 0.7 %), is not modelled.
 """
 
 from __future__ import annotations
@@ -15,20 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from hardware_models.loop_nest import (
-    DIMS,
-    OPERANDS,
-    Accesses,
-    Counting,
-    Level,
-    Loops,
-    OperandName,
-    Shapes,
-    Structure,
-    Unrolled,
-    Words,
-    count,
-)
+from hardware_models.loop_nest import Accesses, Loops, Shapes, Unrolled, Words, count
+from hardware_models.memory_hierarchy import DIMS, OPERANDS, Counting, Level, OperandName, Structure
 from hardware_models.validation.row import Row, data_text, single
 
 TARGET: Final = "Timeloop reference outputs (timeloop-accelergy-exercises 2d55108)"

@@ -18,13 +18,15 @@ from typing import Final
 import numpy as np
 
 from hardware_models.chip import Chip, load_chip
-from hardware_models.estimate import estimate
+from hardware_models.estimate import Estimate, estimate
 from hardware_models.validation.row import Row, data_text, single
 from hardware_models.workload import Bounds, Layer, Operand, Workload
 
 TARGET: Final = "ZigZag 3.9.1"
 SCORED_ON: Final = "tpu_like"
-"""The accelerator that the goal of 5 % is stated for; the others are held out: nothing was looked at to agree."""
+"""The accelerator that ZigZag's way of counting was learnt from; the others are held out."""
+
+GOALS: Final = (SCORED_ON, "edge_tpu_like")
 
 _BITS: Final = 8
 
@@ -51,29 +53,42 @@ def network(lines: list[dict[str, str]]) -> Workload:
 
 def layer_energies(case: tuple[str, str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the joules of each layer of `case`, ours and theirs."""
-    lines = cases()[case]
-    found = estimate(network(lines), accelerator(case[0]))
+    found = _estimate(case)
     ours = np.sum([joules[0] for joules in found.energy_j.values()], axis=0)
-    return ours, np.array([float(line["energy_pj"]) * 1e-12 for line in lines])
+    return ours, np.array([float(line["energy_pj"]) * 1e-12 for line in cases()[case]])
+
+
+def layer_cycles(case: tuple[str, str, str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cycles of the array for each layer of `case` without stalls, ours and theirs."""
+    cycles = _estimate(case).cycles
+    assert cycles is not None
+    return np.asarray(cycles), np.array([float(line["array_cycles"]) for line in cases()[case]])
+
+
+@functools.lru_cache(maxsize=32)
+def _estimate(case: tuple[str, str, str]) -> Estimate:
+    return estimate(network(cases()[case]), accelerator(case[0]))
 
 
 def rows() -> Iterator[Row]:
-    """Yield the rows of the scorecard: totals of every case, and layers of all cases whose objective is energy."""
-    errors = []
+    """Yield the rows of the scorecard: totals of every case, then layers of all cases."""
     for case in cases():
         name, subject, objective = case
         ours, theirs = layer_energies(case)
-        goal = 0.05 if name in (SCORED_ON, "edge_tpu_like") and subject == "resnet18" else None
+        goal = 0.05 if name in GOALS and subject == "resnet18" else None
         quantity = f"{subject} on {name}, energy of the best mapping"
         held_out = "" if name == SCORED_ON else " Held out."
         note = f"Theirs is the mapping of least {objective} in ZigZag's search, ours of least energy.{held_out}"
         yield single(TARGET, "simulated", quantity, ours.sum(), theirs.sum(), "J", goal, note=note)
-        if objective == "energy":
-            errors.append(np.abs(ours / theirs - 1))
-    every = np.concatenate(errors)
-    mean, worst = float(every.mean()), float(every.max())
-    quantity = "energy by layer, all cases of least energy"
-    yield Row(TARGET, "simulated", quantity, None, None, "", mean, worst, len(every), None)
+    note = "All cases where both mappings are those of least energy."
+    least = [case for case in cases() if case[2] == "energy"]
+    for quantity, unit, pairs in (
+        ("energy by layer", "J", map(layer_energies, least)),
+        ("array cycles by layer, without stalls", "", map(layer_cycles, least)),
+    ):
+        errors = np.concatenate([np.abs(ours / theirs - 1) for ours, theirs in pairs])
+        mean, worst = float(errors.mean()), float(errors.max())
+        yield Row(TARGET, "simulated", quantity, None, None, unit, mean, worst, len(errors), None, note=note)
 
 
 def _layer(line: dict[str, str]) -> Layer:
