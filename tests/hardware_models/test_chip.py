@@ -11,6 +11,8 @@ import yaml
 from hardware_models.chip import Chip, chip, chip_names, load_chip
 from hardware_models.engine import FigureSpec, engine
 from hardware_models.errors import InputError
+from hardware_models.quantity import Quantity
+from hardware_models.scaling import scale_energy
 
 GOOD: dict[str, Any] = {
     "schema": "neuro.chip/1",
@@ -144,3 +146,15 @@ def test_a_pattern_stands_for_one_part_of_a_name() -> None:
 def test_an_engine_declares_each_figure_once() -> None:
     names = [spec.name for spec in engine("systolic").FIGURES]
     assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(
+    ("figure", "at_45_nm"),
+    [("mac.energy", (0.3, 0.23, 0.6)), ("neuron.update_energy", (0.2, 0.1, 3.3))],
+)
+def test_scaled_figures_are_what_the_scaling_step_gives(figure: str, at_45_nm: tuple[float, float, float]) -> None:
+    value, low, high = at_45_nm
+    source = Quantity(value=value, low=low, high=high, unit="pJ", source="Horowitz 2014", grade="derived")
+    scaled = scale_energy(source, 45, 32, 0.9, 0.9)
+    shipped = chip("tpu_like").figures[figure]
+    assert (shipped.value, *shipped.band) == pytest.approx((scaled.value, *scaled.band), rel=0.02)
