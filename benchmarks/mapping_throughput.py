@@ -15,10 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from hardware_models.loop_nest import Loops, Shapes, Words, count
-from hardware_models.mapping_search import search, unroll
-from hardware_models.spatial_mapping import Settings
-from hardware_models.tiling import Memories
+from hardware_models.spatial.loop_nest import Loops, Shapes, Words, count
+from hardware_models.spatial.mapping import Settings
+from hardware_models.spatial.mapping_search import search, unroll
+from hardware_models.spatial.tiling import Memories
 from hardware_models.validation.zigzag import accelerator
 
 SIZES = np.array([[1, 1, 128, 128, 28, 28, 3, 3]])

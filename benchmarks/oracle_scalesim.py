@@ -291,7 +291,7 @@ def compare_time(python: str, given: list[dict[str, Any]], dataflow: str) -> Non
     """Run ResNet-18 there and here, check that the figures are equal, and print the ratio of times."""
     import numpy as np
 
-    from hardware_models.lowering import simulate_conv
+    from hardware_models.systolic.lowering import simulate_conv
 
     rows = [row for row in given if row["net"] == "resnet18" and row["dataflow"] == dataflow]
     shape = COLUMNS[COLUMNS.index("ifmap_h") : COLUMNS.index("M")]

@@ -108,10 +108,26 @@ class LayerTable:
         """Neuron updates of one inference, `[L]`."""
         return self.neurons * self.timesteps
 
+    @property
+    def busiest_channel_density(self) -> Array:
+        """Density of each layer's busiest input channel over all timesteps, `[L]`.
+
+        Where rows of an array or lanes work on a channel each, the others wait for it. Layers whose channels were
+        not measured have their mean density.
+        """
+        counts = self.channel_spikes.sum(axis=1)
+        channels = np.diff(self.channel_offset)
+        measured = channels > 0
+        most = np.zeros(len(self))
+        if measured.any():
+            most[measured] = np.maximum.reduceat(counts, self.channel_offset[:-1][measured])
+        values = np.maximum(1.0, self.input_elements * self.timesteps / np.maximum(channels, 1))
+        return np.where(measured, np.minimum(1.0, most / values), self.input_density)
+
     def with_bits(self, bits: int) -> LayerTable:
         """Return the table as if weights and activations were integers of `bits` bits, the operations the same."""
-        width = {name: np.full_like(self.input_bits, bits) for name in ("input_bits", "weight_bits", "output_bits")}
-        return replace(self, **width)
+        width = np.full_like(self.input_bits, bits)
+        return replace(self, input_bits=width, weight_bits=width, output_bits=width)
 
     def select(self, rows: Array) -> LayerTable:
         """Return the layers where the mask `rows` `[L]` is true, and the edges among them."""

@@ -59,3 +59,12 @@ class SparsityRule(BaseModel):
 
     def _worked(self, density: Array) -> Array:
         return 1.0 - (1.0 - density) ** self.group if self.policy == "group-skip" else density
+
+
+class OperandRules(BaseModel):
+    """What a level does with zeros of the input and of the other operand."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: SparsityRule = SparsityRule()
+    weight: SparsityRule = SparsityRule()

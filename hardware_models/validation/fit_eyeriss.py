@@ -16,7 +16,7 @@ global buffer costs 6. Measured power is that of the chip, without its memory. T
 
 Scored: each layer left out, each block of layers of one size left out (refitted without them), and AlexNet, which no
 constant has seen. Mapping, active PEs and accesses have no fitted constant; but the rules of the mapping that
-`row_stationary_mapping` marks as inferred, the 128 columns and the 96 KiB of the buffer were found with both tables in
+`row_stationary.mapping` marks as inferred, the 128 columns and the 96 KiB of the buffer were found with both tables in
 view. Those rows show that one structure explains all 18 layers, not that it was foreseen.
 """
 
@@ -32,8 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.row_stationary import latency_with_link
-from hardware_models.row_stationary_counts import RowStationaryCounts, row_stationary
-from hardware_models.row_stationary_mapping import compressed
+from hardware_models.row_stationary.counts import RowStationaryCounts, row_stationary
+from hardware_models.row_stationary.mapping import compressed
 
 Floats = npt.NDArray[np.float64]
 

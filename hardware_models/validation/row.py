@@ -45,7 +45,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """Whether the goal is reached; None where there is none."""
-        return None if self.goal is None else abs(self.error) <= self.goal
+        return None if self.goal is None else bool(abs(self.error) <= self.goal)
 
     def to_document(self) -> dict[str, Any]:
         """Return the row as plain data."""

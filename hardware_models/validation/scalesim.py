@@ -23,14 +23,16 @@ QUANTITIES = {
 """Columns of the golden data, and what they are called here."""
 
 
+_SIZES = ("M", "N", "K", "array_rows", "array_cols")
+
+
 def rows() -> Iterator[Row]:
     """Yield one row for each quantity, over all golden layers."""
     cases = list(csv.DictReader(io.StringIO(data_text("scalesim.csv"))))
-    sizes = {
-        name: np.array([int(case[name]) for case in cases]) for name in ("M", "N", "K", "array_rows", "array_cols")
-    }
+    M, N, K, rows, cols = (np.array([int(case[name]) for case in cases]) for name in _SIZES)
+    dataflow = np.array([case["dataflow"] for case in cases])
     groups = np.array([int(case["groups"] or 1) for case in cases])
-    found = simulate_gemm(*sizes.values(), np.array([case["dataflow"] for case in cases]), groups=groups)
+    found = simulate_gemm(M, N, K, rows, cols, dataflow, groups=groups)
     for column, ours in QUANTITIES.items():
         theirs = np.array([int(case[column]) for case in cases])
         errors = relative(getattr(found, ours), theirs)

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
-from hardware_models.loop_nest import Accesses, Loops, Shapes, Unrolled, Words, count
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, Counting, Level, OperandName, Structure
+from hardware_models.spatial.loop_nest import Accesses, Loops, Shapes, Unrolled, Words, count
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, Counting, Level, OperandName, Structure
 from hardware_models.validation.row import Row, data_text, single
 
 TARGET: Final = "Timeloop reference outputs (timeloop-accelergy-exercises 2d55108)"

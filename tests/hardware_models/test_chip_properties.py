@@ -19,7 +19,7 @@ SOME = settings(max_examples=25, deadline=None, suppress_health_check=[HealthChe
 
 
 def spiking(
-    rate: float = 0.25, channels: int = 16, outputs: int = 32, side: int = 6, timesteps: int = 2, batch: int = 1
+    rate: float = 0.25, channels: int = 4, outputs: int = 8, side: int = 4, timesteps: int = 2, batch: int = 1
 ) -> Workload:
     """Neurons, a 3x3 convolution on their spikes, neurons, and a linear classifier, every count by hand."""
     inputs, middle = channels * side * side, outputs * side * side

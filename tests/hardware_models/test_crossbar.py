@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_chips import round_chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from workload_builders import linear, operand, other, product, spikes, workload
@@ -19,7 +20,6 @@ from hardware_models.validation.edge_networks import NETWORKS
 from hardware_models.validation.in_memory import fit_neurram, operations_per_joule
 from hardware_models.variants import estimate_variants
 from hardware_models.workload import Workload
-from engine_chips import round_chip
 
 ARRAY = {
     "array.rows": (16.0, "1"),

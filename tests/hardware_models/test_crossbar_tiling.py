@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware_models.crossbar_tiling import adc_energy, exact_adc_bits, phases, tile
+from hardware_models.crossbar.tiling import adc_energy, exact_adc_bits, phases, tile
 from hardware_models.errors import InputError
 
 

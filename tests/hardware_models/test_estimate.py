@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from workload_builders import linear, operand, other, spikes, workload
 
 from hardware_models.chip import Chip, chip
 from hardware_models.engine import Run
 from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate, estimate
 from hardware_models.variants import estimate_variants
-from tests.hardware_models.workload_builders import linear, operand, other, spikes, workload
 
 NETWORK = workload(
     linear(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from workload_builders import conv3x3, linear, operand, other, product, spikes, workload
 
 from hardware_models.errors import InputError
 from hardware_models.layer_table import LayerTable, layer_table
-from tests.hardware_models.workload_builders import conv3x3, linear, operand, other, product, spikes, workload
 
 
 def spiking_pair(batch: int = 1) -> LayerTable:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_models.loop_nest import Accesses, Loops, Shapes, Unrolled, Words, count
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, Counting, Level, Structure
+from hardware_models.spatial.loop_nest import Accesses, Loops, Shapes, Unrolled, Words, count
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, Counting, Level, Structure
 from hardware_models.validation import timeloop
 
 W, I, O = range(3)  # noqa: E741

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware_models.errors import InputError
-from hardware_models.loop_nest import Loops, Shapes, Words, count
-from hardware_models.loop_orders import batches, distinct_orders
-from hardware_models.mapping_search import Mappings, search, unroll
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, Counting, Level, Structure
-from hardware_models.tiling import Memories
+from hardware_models.spatial.loop_nest import Loops, Shapes, Words, count
+from hardware_models.spatial.loop_orders import batches, distinct_orders
+from hardware_models.spatial.mapping_search import Mappings, search, unroll
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, Counting, Level, Structure
+from hardware_models.spatial.tiling import Memories
 from hardware_models.validation import zigzag
 
 BITS = 8

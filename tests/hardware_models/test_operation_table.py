@@ -3,7 +3,7 @@
 import pytest
 
 from hardware_models.errors import InputError
-from hardware_models.operation_table import read_table
+from hardware_models.tables.operation_table import read_table
 
 TABLE = """\
 # A toy, T=2. Number of operations: 0.002 M MACs, 0.4 k ACs; Energy consumption: 9.56 nJ

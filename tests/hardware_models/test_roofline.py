@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_chips import round_chip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from workload_builders import linear, operand, other, spikes, workload
@@ -15,11 +16,10 @@ from hardware_models.chip import Chip, chip
 from hardware_models.engine import Run
 from hardware_models.errors import InputError
 from hardware_models.estimate import Estimate, estimate
-from hardware_models.roofline import operand_kind
+from hardware_models.roofline.engine import operand_kind
 from hardware_models.validation.edge_networks import NETWORKS
 from hardware_models.variants import estimate_variants
 from hardware_models.workload import Workload
-from engine_chips import round_chip
 
 FIGURES = {
     "peak.int8": (1000.0, "1/s"),

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hardware_models
-from hardware_models.dram_traffic import dram_traffic
 from hardware_models.errors import InputError
-from hardware_models.lowering import lower_conv, simulate_conv
 from hardware_models.systolic import SystolicRun, simulate_gemm
+from hardware_models.systolic.dram_traffic import dram_traffic
+from hardware_models.systolic.lowering import lower_conv, simulate_conv
 
 GOLDEN = Path(hardware_models.__file__).parent / "validation" / "data" / "scalesim.csv"
 COUNTS = ("cycles", "ifmap_reads", "filter_reads", "ofmap_writes")

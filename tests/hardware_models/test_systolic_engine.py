@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from workload_builders import linear, operand, other, product, spikes, workload
 
 from hardware_models.chip import Chip
 from hardware_models.engine import Cost, Run
@@ -17,7 +18,6 @@ from hardware_models.hardware import Hardware
 from hardware_models.layer_table import layer_table
 from hardware_models.systolic import evaluate
 from hardware_models.workload import Layer, Workload
-from tests.hardware_models.workload_builders import linear, operand, other, product, spikes, workload
 
 SOURCE = {"source": "this test", "grade": "assumed"}
 FIGURES: dict[str, tuple[float, str]] = {

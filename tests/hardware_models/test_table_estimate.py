@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from hardware_models.errors import InputError
-from hardware_models.operation_table import read_table
-from hardware_models.table_estimate import estimate_table
+from hardware_models.tables.estimate import estimate_table
+from hardware_models.tables.operation_table import read_table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware_models.errors import InputError
-from hardware_models.waterline import attainable_time, efficiency_gap, waterline
+from hardware_models.roofline.waterline import attainable_time, efficiency_gap, waterline
 
 # A machine of 100 operations and 10 bytes a second: balance 10 operations per byte.
 # Layer A: 1000 operations, 50 bytes: intensity 20, ideal 10 s, memory 5 s.

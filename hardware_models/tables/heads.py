@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions.base import Priced
 from hardware_models.errors import InputError
-from hardware_models.table_header import Stated, TableHeader
+from hardware_models.tables.header import Stated, TableHeader
 
 CHANNELS_PER_HEAD = 64
 """Width of a head in the published Spikformer and Spikingformer models for ImageNet."""

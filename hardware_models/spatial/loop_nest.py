@@ -35,7 +35,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, OperandName, Structure
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, OperandName, Structure
 
 Array = npt.NDArray[Any]
 

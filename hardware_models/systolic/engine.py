@@ -1,7 +1,7 @@
 """The engine for systolic arrays with ifmap, filter and ofmap SRAMs in front of one DRAM.
 
-The counts come from `systolic_counts` (cycles, SRAM words) and `dram_traffic` (DRAM words), their bits from
-`systolic_bits`; this file turns them into energy and time:
+The counts come from `systolic.counts` (cycles, SRAM words) and `dram_traffic` (DRAM words), their bits from
+`systolic.bits`; this file turns them into energy and time:
 
     compute = MACs * e_mac                        (or additions * e_ac, where the elements have an add-only mode)
     buffer  = bits read * e_read + bits written * e_write, of each of the three SRAMs, fills and drains included
@@ -23,10 +23,8 @@ from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Widths
-from hardware_models.systolic_bits import Moved, OperandRules, Settings, count_words, floats, moved_bits
-from hardware_models.systolic_counts import SystolicRun, simulate_gemm
-
-__all__ = ["FIGURES", "Settings", "SystolicRun", "evaluate", "simulate_gemm"]
+from hardware_models.sparsity import OperandRules
+from hardware_models.systolic.bits import Moved, Settings, count_words, floats, moved_bits
 
 BUFFERS = ("ifmap", "filter", "ofmap")
 
@@ -146,24 +144,8 @@ def _check_energy(hw: Hardware, rules: OperandRules, dense: Moved, widths: Width
 
 
 def _time_share(layers: LayerTable, rules: OperandRules) -> Array:
-    busiest = busiest_channel_density(layers) if rules.input.policy in ("skip", "group-skip") else None
+    busiest = layers.busiest_channel_density if rules.input.policy in ("skip", "group-skip") else None
     return rules.input.time_share(layers.input_density, busiest) * rules.weight.time_share(layers.weight_density)
-
-
-def busiest_channel_density(layers: LayerTable) -> Array:
-    """Return the density of each layer's busiest input channel, over all timesteps, `[L]`.
-
-    A row of the array works on one channel, and the rows wait for the one with most to do. Layers whose channels
-    were not measured have the mean density.
-    """
-    counts = layers.channel_spikes.sum(axis=1)
-    measured = np.diff(layers.channel_offset) > 0
-    most = np.zeros(len(layers))
-    if measured.any():
-        most[measured] = np.maximum.reduceat(counts, layers.channel_offset[:-1][measured])
-    channels = np.where(measured, np.diff(layers.channel_offset), 1)
-    values = np.maximum(1.0, layers.input_elements * layers.timesteps / channels)
-    return np.where(measured, np.minimum(1.0, most / values), layers.input_density)
 
 
 def _membranes(table: LayerTable, hw: Hardware, run: Run) -> tuple[Array, Array]:

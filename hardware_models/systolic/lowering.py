@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from hardware_models.errors import InputError, unknown_name
-from hardware_models.systolic_counts import CONVENTIONS, Convention, SystolicRun, simulate_gemm
+from hardware_models.systolic.counts import CONVENTIONS, Convention, SystolicRun, simulate_gemm
 from hardware_models.whole_numbers import ceil_divide, whole_numbers
 
 

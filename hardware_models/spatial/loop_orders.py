@@ -24,8 +24,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hardware_models.loop_nest import Loops
-from hardware_models.memory_hierarchy import DIMS
+from hardware_models.spatial.loop_nest import Loops
+from hardware_models.spatial.memory_hierarchy import DIMS
 
 FEW: Final = 24
 """With fewer orders than this for each layer, only the six are tried."""

@@ -1,6 +1,6 @@
 """Operation logs of spiking networks as CSV tables: one row a layer, with logged operations and firing rates.
 
-    # comment lines: see `table_header`
+    # comment lines: see `tables.header`
     layer,kind,in_channels,out_channels,kernel,dense_ops,acs,macs,rate_percent
     stem.conv,Conv2d,3,64,3,346816512.0,0.0,346816512.0,100.0
     block[0].attn.q_conv,Conv1d,512,512,1,205520896.0,36294116.9,0.0,17.6595751
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardware_models.errors import InputError
-from hardware_models.table_header import TableHeader, parse_header
+from hardware_models.tables.header import TableHeader, parse_header
 
 _NEEDED = ("layer", "dense_ops")
 _SETTLING = ("rate_percent", "rate", "acs", "macs")

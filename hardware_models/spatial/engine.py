@@ -22,11 +22,8 @@ from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Widths
-from hardware_models.spatial_mapping import LevelSettings, Mapped, Settings, lower, map_layers, seconds
-from hardware_models.systolic import busiest_channel_density
-from hardware_models.systolic_bits import OperandRules
-
-__all__ = ["FIGURES", "LevelSettings", "Settings", "evaluate"]
+from hardware_models.sparsity import OperandRules
+from hardware_models.spatial.mapping import Mapped, Settings, lower, map_layers, seconds
 
 FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("axis.*.size", "1", "positions along one axis of the array", "size"),
@@ -161,7 +158,7 @@ def _checks(hw: Hardware, settings: Settings, layers: LayerTable, dense: Mapped)
 
 
 def _time_share(layers: LayerTable, rules: OperandRules) -> Array:
-    busiest = busiest_channel_density(layers) if rules.input.policy in ("skip", "group-skip") else None
+    busiest = layers.busiest_channel_density if rules.input.policy in ("skip", "group-skip") else None
     return rules.input.time_share(layers.input_density, busiest) * rules.weight.time_share(layers.weight_density)
 
 

@@ -16,9 +16,9 @@ from hardware_models.convention_estimate import ConventionEstimate, ConventionLa
 from hardware_models.conventions.base import Priced
 from hardware_models.conventions.spikingformer import Spikingformer
 from hardware_models.errors import InputError
-from hardware_models.operation_table import OperationTable, TableRow
-from hardware_models.table_header import Rates
-from hardware_models.table_heads import LOG_PRECISION, Attention, choose_heads, disagreements
+from hardware_models.tables.header import Rates
+from hardware_models.tables.heads import LOG_PRECISION, Attention, choose_heads, disagreements
+from hardware_models.tables.operation_table import OperationTable, TableRow
 
 TABLE_CONVENTION = Spikingformer.name
 """The convention whose counts an operation log holds."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardware_models.crossbar_tiling import Tiling, exact_adc_bits, tile
+from hardware_models.crossbar.tiling import Tiling, exact_adc_bits, tile
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Precision
@@ -29,7 +29,7 @@ class Settings(BaseModel):
         input_sign: `bit` counts it among the bits applied; `polarity` applies it with the voltage.
         phase_sum: sums of phases are added `digital`, each after its conversion, or `analog`, ahead of one.
         turns: with fewer ADCs than columns, every turn holds (`hold`) or reads the array anew (`reread`).
-        adc_scaling: how the energy of a conversion follows its bits, see `crossbar_tiling.adc_energy`.
+        adc_scaling: how the energy of a conversion follows its bits, see `crossbar.tiling.adc_energy`.
         rows: what a silent row saves.
         column_energy: `fixed`, or `follows-rows`: in proportion to the rows driven.
         silent_steps: whether steps whose rows are all silent are skipped.

@@ -8,22 +8,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from hardware_models.dram_traffic import DramTraffic, dram_traffic
 from hardware_models.engine import Array, Run
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Precision, Widths
-from hardware_models.sparsity import SparsityRule
-from hardware_models.systolic_counts import Convention, Dataflow, SystolicRun, parse_dataflow, simulate_gemm
-
-
-class OperandRules(BaseModel):
-    """What a level does with zeros of the input and of the other operand."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    input: SparsityRule = SparsityRule()
-    weight: SparsityRule = SparsityRule()
+from hardware_models.sparsity import OperandRules
+from hardware_models.systolic.counts import Convention, Dataflow, SystolicRun, parse_dataflow, simulate_gemm
+from hardware_models.systolic.dram_traffic import DramTraffic, dram_traffic
 
 
 class Settings(BaseModel):
@@ -32,7 +23,7 @@ class Settings(BaseModel):
     Attributes:
         dataflow: output-, weight- or input-stationary.
         precision: the elements' operand widths.
-        convention: of counting, see `systolic_counts`.
+        convention: of counting, see `systolic.counts`.
         array, buffer, dram: sparsity policies by level: of the arithmetic, of SRAM reads, of DRAM reads.
         activations: `on-chip`: what fits half of its buffer passes to the next layer without DRAM.
         weights: `resident`: weights that fit the filter SRAM all together are not fetched for an inference.

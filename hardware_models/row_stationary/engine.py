@@ -1,6 +1,6 @@
 """Row-stationary engine: Eyeriss and arrays like it.
 
-Counts come from `row_stationary_counts`, the mapping from `row_stationary_mapping`. For a batch of B samples, divided
+Counts come from `row_stationary.counts`, the mapping from `row_stationary.mapping`. For a batch of B samples, divided
 by B at the end:
 
     processing = (max(multiply, sums) + overhead * passes) / clock                                           [s]
@@ -32,10 +32,8 @@ from hardware_models.engine import Cost, FigureSpec, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.row_stationary_counts import RowStationaryCounts, row_stationary
-from hardware_models.row_stationary_mapping import Mapping, choose_mapping, compressed
-
-__all__ = ["FIGURES", "Mapping", "RowStationaryCounts", "Settings", "choose_mapping", "evaluate", "row_stationary"]
+from hardware_models.row_stationary.counts import RowStationaryCounts, row_stationary
+from hardware_models.row_stationary.mapping import compressed
 
 Array = npt.NDArray[Any]
 

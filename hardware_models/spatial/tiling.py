@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hardware_models.loop_nest import (
+from hardware_models.spatial.loop_nest import (
     Array,
     Changes,
     Loops,
@@ -30,7 +30,7 @@ from hardware_models.loop_nest import (
     held_bits,
     multiplier_changes,
 )
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, OperandName, Structure
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, OperandName, Structure
 
 
 class Memories(NamedTuple):

@@ -1,6 +1,6 @@
 """Crossbar engine: in-memory computing, where weights stay in arrays of cells and a read multiplies and adds.
 
-Tiling, phases and row steps are those of `crossbar_tiling`. Per layer, with P = T * output positions,
+Tiling, phases and row steps are those of `crossbar.tiling`. Per layer, with P = T * output positions,
 c = phases * row steps * P (phases counts once where sums of all phases are kept analog until the conversion):
 
     drives      = P * phases * K * column tiles, times the share of rows that `rows` leaves
@@ -34,14 +34,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hardware_models.crossbar_activity import Activity, Settings, activity_of, exact_bits, tiling_of
-from hardware_models.crossbar_tiling import Tiling, adc_energy, phases
+from hardware_models.crossbar.activity import Activity, Settings, activity_of, exact_bits, tiling_of
+from hardware_models.crossbar.tiling import Tiling, adc_energy, phases
 from hardware_models.engine import Cost, FigureSpec, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-
-__all__ = ["FIGURES", "Settings", "evaluate"]
 
 Array = npt.NDArray[Any]
 

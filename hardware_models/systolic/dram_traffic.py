@@ -1,7 +1,7 @@
 """Words that pass between DRAM and the double-buffered SRAMs of a systolic array.
 
 While one half of a buffer feeds the array the other half is filled, so data stay only if they fit a half. The folds
-run as in SCALE-Sim: column folds f_c outside, row folds f_r inside (`systolic_counts` has S_r, S_c, T, f_r, f_c).
+run as in SCALE-Sim: column folds f_c outside, row folds f_r inside (`systolic.counts` has S_r, S_c, T, f_r, f_c).
 
     reads of an operand = compulsory x refetch
 
@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from hardware_models.systolic_counts import parse_dataflow
+from hardware_models.systolic.counts import parse_dataflow
 from hardware_models.whole_numbers import ceil_divide, exact, largest, whole_numbers
 
 

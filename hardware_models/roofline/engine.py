@@ -9,7 +9,7 @@ Per layer, for one inference of one sample:
 
 A multiply-accumulate is two operations. A dense machine executes every one of them, zeros included; `sparsity` says
 otherwise. The peak is that of the narrowest arithmetic at least as wide as the layer's operands. Layers run one after
-another. Bytes are those of `roofline_traffic`; figures of whole sequences stand in `waterline`.
+another. Bytes are those of `roofline.traffic`; figures of whole sequences stand in `waterline`.
 
 Source: Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009; Lavin, arXiv:2404.03617.
 """
@@ -27,7 +27,7 @@ from hardware_models.engine import Cost, FigureSpec, Run
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.roofline_traffic import Flow, Storage, Traffic, flow, membrane_bytes, traffic
+from hardware_models.roofline.traffic import Flow, Storage, Traffic, flow, membrane_bytes, traffic
 from hardware_models.sparsity import SparsityRule
 
 Array = npt.NDArray[Any]

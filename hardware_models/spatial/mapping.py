@@ -11,13 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hardware_models.engine import Array, Run
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.loop_nest import Accesses, Shapes, Words, count
-from hardware_models.mapping_search import Mappings, search
-from hardware_models.memory_hierarchy import DIMS, OPERANDS, Counting, Level, OperandName, Structure
 from hardware_models.precision import Precision, Widths
-from hardware_models.sparsity import SparsityRule
-from hardware_models.systolic_bits import OperandRules
-from hardware_models.tiling import Memories
+from hardware_models.sparsity import OperandRules, SparsityRule
+from hardware_models.spatial.loop_nest import Accesses, Shapes, Words, count
+from hardware_models.spatial.mapping_search import Mappings, search
+from hardware_models.spatial.memory_hierarchy import DIMS, OPERANDS, Counting, Level, OperandName, Structure
+from hardware_models.spatial.tiling import Memories
 
 COMPONENTS: Final = frozenset({"compute", "neurons", "static", "network"})
 """Components of a cost that are no memory."""

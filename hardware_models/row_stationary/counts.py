@@ -1,6 +1,6 @@
 """What a row-stationary array does for convolutions: active PEs, cycles, and words moved.
 
-Mapping parameters m, n, e, f, p, q, r, t as in `row_stationary_mapping`; C channels, M filters, E x F outputs, R x S
+Mapping parameters m, n, e, f, p, q, r, t as in `row_stationary.mapping`; C channels, M filters, E x F outputs, R x S
 kernels, N images, all of one of G groups; strips = ceil(E / e) * tiles. Per batch:
 
     passes        = G * ceil(N/n) * strips * ceil(M/(p t)) * ceil(C/(q r))
@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.errors import InputError
-from hardware_models.row_stationary_mapping import (
+from hardware_models.row_stationary.mapping import (
     ArraySizes,
     ConvShapes,
     Mapping,

@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 
 from hardware_models.errors import InputError
-from hardware_models.loop_nest import Accesses, Array, Loops, Shapes, Unrolled, count
-from hardware_models.loop_orders import Batch, batches
-from hardware_models.memory_hierarchy import DIMS, Structure
-from hardware_models.tiling import Memories, Tilings, tiling_count, widest_group
+from hardware_models.spatial.loop_nest import Accesses, Array, Loops, Shapes, Unrolled, count
+from hardware_models.spatial.loop_orders import Batch, batches
+from hardware_models.spatial.memory_hierarchy import DIMS, Structure
+from hardware_models.spatial.tiling import Memories, Tilings, tiling_count, widest_group
 
 ORDERS: Final = 5040
 """Most orders of loops that are tried for one layer and spatial unrolling: those of seven loops."""
