@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from hardware_models.chip import chip
-from hardware_models.event_equations import neuron_energy, synapse_energy
+from hardware_models.event_driven.equations import neuron_energy, synapse_energy
 from hardware_models.validation.row import Row, single
 
 TRUENORTH: Final = ((11.58, 68e-3), (95.93, 94e-3))

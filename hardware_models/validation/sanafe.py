@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from hardware_models.chip import Chip, chip
 from hardware_models.estimate import Estimate, estimate
-from hardware_models.event_equations import (
+from hardware_models.event_driven.equations import (
     GENERATION_TIMES,
     NEURON_ENERGIES,
     RECEIPT_TIMES,
@@ -30,7 +30,7 @@ from hardware_models.event_equations import (
     synapse_energy,
     timestep_seconds,
 )
-from hardware_models.mesh import Mesh, core_hops
+from hardware_models.event_driven.mesh import Mesh, core_hops
 from hardware_models.validation.row import Row, data_text, single
 from hardware_models.workload import Bounds, Layer, Operand, Workload
 

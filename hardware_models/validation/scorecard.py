@@ -10,7 +10,7 @@ from hardware_models.validation.row import Row, Unscored
 
 SCHEMA: Final = "neuro.scorecard/1"
 
-TARGETS: Final = ("scalesim", "eyeriss", "zigzag", "timeloop", "edge", "in_memory")
+TARGETS: Final = ("scalesim", "eyeriss", "zigzag", "timeloop", "sanafe", "neuromorphic", "edge", "in_memory")
 """The modules of this package that score one target each, in the order of the table."""
 
 UNSCORED: Final[tuple[Unscored, ...]] = ()

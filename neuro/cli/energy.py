@@ -16,8 +16,8 @@ from hardware_models.engine import Execution, Run
 from hardware_models.errors import InputError
 from hardware_models.inputs import input_format, read_workload
 from hardware_models.layer_table import LayerTable, layer_table
-from hardware_models.tables.operation_table import read_table
 from hardware_models.tables.estimate import TABLE_CONVENTION, estimate_table
+from hardware_models.tables.operation_table import read_table
 from hardware_models.workload import Workload
 from neuro.report.chips import print_chips, read_run_forms
 from neuro.report.convention_table import print_convention
