@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.event_driven.core_allocation import Split, busiest_share, input_seen
+from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.populations import Populations
 from hardware_models.layer_table import LayerTable
 
@@ -158,8 +159,7 @@ def core_work(table: LayerTable, groups: Populations, counts: Events, split: Spl
     reached = split.cores[:, groups.host] * seen * channels_read
     source, target = groups.wires[:, 0], groups.wires[:, 1]
     packets = (counts.received[target] * counts.wire_share[:, None])[None] * reached[:, target, None]
-    sent = np.zeros((len(split.cores), len(groups), steps))
-    np.add.at(sent, (slice(None), source), packets)
+    sent = summed_by(source, len(groups), packets, axis=1)
     first, size = table.channel_offset[groups.rows], np.diff(table.channel_offset)[groups.rows] * groups.fires
     share = _busiest(table.channel_spikes, first, size, split.filled, ~by_rows, steps)
     updates = counts.updates[None] / split.filled[:, :, None]

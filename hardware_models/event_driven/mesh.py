@@ -20,6 +20,7 @@ with F, G the shares of the ranges' cores at x <= k.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -48,6 +49,11 @@ class Mesh:
     def sizes(self) -> tuple[Any, Any, Any]:
         """Columns, rows and cores per tile."""
         return self.columns, self.rows, self.cores_per_tile
+
+    def resized(self, sizes: Sequence[Any]) -> Mesh:
+        """Return a mesh of other `sizes`, in the same order of tiles."""
+        columns, rows, cores_per_tile = sizes
+        return Mesh(columns, rows, cores_per_tile, self.order)
 
 
 def positions(tiles: Array, mesh: Mesh) -> tuple[Array, Array]:
@@ -213,7 +219,7 @@ def _parts(first: Array, cores: Array, mesh: Mesh) -> _Parts:
     high = np.minimum((tile + 1) * per_tile[item], (first + cores)[item])
     share = (high - low) / cores[item]
     chip = tile // tiles_per_chip[item]
-    sizes = Mesh(*(np.broadcast_to(size, first.shape)[item] for size in mesh.sizes), mesh.order)
+    sizes = mesh.resized([np.broadcast_to(size, first.shape)[item] for size in mesh.sizes])
     x, y = positions(tile % tiles_per_chip[item], sizes)
     width, height = int(np.max(mesh.columns)), int(np.max(mesh.rows))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hardware_models.errors import InputError
 from hardware_models.event_driven.core_allocation import Split, ceil_divide, cores_needed, place
 from hardware_models.event_driven.counts import reach
+from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.mesh import Hops, Mesh, mean_hops
 from hardware_models.event_driven.populations import Populations
 from hardware_models.hardware import Hardware
@@ -76,7 +77,7 @@ class Network:
     def block(self, start: int, stop: int) -> Network:
         """Return some of the U allocations, for counting their hops."""
         chosen = slice(start, stop)
-        mesh = None if self.mesh is None else Mesh(*(size[chosen] for size in self.mesh.sizes), self.mesh.order)
+        mesh = None if self.mesh is None else self.mesh.resized([size[chosen] for size in self.mesh.sizes])
         split = Split(self.split.needs[chosen], self.split.room[chosen])
         return replace(self, split=split, first=self.first[chosen], mesh=mesh)
 
@@ -85,8 +86,8 @@ class Network:
         assert self.mesh is not None
         count, populations = self.cores.shape
         pairs = (np.arange(count)[:, None, None] * populations + wires).reshape(-1, 2)
-        sizes = (np.repeat(size, populations) for size in self.mesh.sizes)
-        return self.first.ravel(), self.cores.ravel(), pairs, Mesh(*sizes, self.mesh.order)
+        sizes = [np.repeat(size, populations) for size in self.mesh.sizes]
+        return self.first.ravel(), self.cores.ravel(), pairs, self.mesh.resized(sizes)
 
 
 def network(table: LayerTable, groups: Populations, hw: Hardware) -> Network:
@@ -180,9 +181,7 @@ def _needs(table: LayerTable, groups: Populations, bits: Array, shared: bool) ->
     row = groups.synapses
 
     def by_host(values: Array) -> Array:
-        summed = np.zeros((*values.shape[:-1], len(groups)), dtype=np.int64)
-        np.add.at(summed, (..., groups.host), values)
-        return summed
+        return summed_by(groups.host, len(groups), values.astype(np.int64))
 
     stored = _stored_weights(table, row, shared)
     operand = np.where(table.weight_is_activation[row], table.weight_elements[row], 0)
@@ -231,8 +230,7 @@ def _split(
     if "core.axons_out" in limits:
         seen, channels = reach(table, groups, split, by_rows)
         reached = split.cores[:, groups.host] * seen * channels
-        fan = np.zeros(by_rows.shape)
-        np.add.at(fan, (slice(None), groups.wires[:, 0]), reached[:, groups.wires[:, 1]])
+        fan = summed_by(groups.wires[:, 0], len(groups), reached[:, groups.wires[:, 1]].astype(float))
         # Shares are products of fractions; a whole number of axons must not become one more.
         axons = np.ceil(groups.neurons * fan * (1 - 1e-12)).astype(np.int64)
         split, decided = cores_needed(needs | {"core.axons_out": axons}, limits)

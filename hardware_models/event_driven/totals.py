@@ -20,6 +20,7 @@ from hardware_models.event_driven.equations import (
     synapse_energy,
     timestep_seconds,
 )
+from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.mesh import border_packets, link_packets
 from hardware_models.event_driven.network import Network
 from hardware_models.event_driven.populations import Populations
@@ -141,9 +142,7 @@ def _refuse_without_mesh(chip: Laid, what: str, *figures: Array) -> None:
 
 def _by_target(chip: Laid, of_wires: Array) -> Array:
     """Add `[U, W]` values up by the synaptic layer that receives, `[U, Q]`."""
-    summed = np.zeros((len(of_wires), len(chip.groups.synapses)))
-    np.add.at(summed, (slice(None), chip.groups.wires[:, 1]), of_wires)
-    return summed
+    return summed_by(chip.groups.wires[:, 1], len(chip.groups.synapses), of_wires)
 
 
 def _static_energy(chip: Laid, time: Time | None) -> Array:
@@ -178,8 +177,7 @@ def latency(chip: Laid) -> Time | None:
         return None
     sending = _seconds(chip, GENERATION_TIMES)
     receiving = _seconds(chip, RECEIPT_TIMES)
-    received = np.zeros((*chip.work.receipt.shape[:2], len(chip.groups), steps))
-    np.add.at(received, (slice(None), slice(None), chip.groups.host), chip.work.receipt)
+    received = summed_by(chip.groups.host, len(chip.groups), chip.work.receipt, axis=2)
     generated = chip.work.generation
     if hw.settings.one_core:
         generated, received = (work.sum(axis=2, keepdims=True) for work in (generated, received))
