@@ -3,7 +3,8 @@
 spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`)
 weights.safetensors  the spiking variant as trained
 workload.json        its inference form (merged), measured; arrays beside it in workload.npz
-workload-as-trained.json, workload-float.json   the variant before merging, and the float parent
+workload-as-trained.json, workload-float.json, workload-float-merged.json
+                     the variant before merging, and the float parent before and after
 conversion.json      this file's `ConversionRecord`: the summary rows, and how training went
 estimate.json        energy by layer of each row, under one convention
 chips.json           what each form costs on chips: totals, bands, assumptions (`hardware_models.comparison`)
@@ -23,15 +24,16 @@ SCHEMA: Final = "neuro.conversion/1"
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 
 
-FormKey = Literal["float", "spiking", "spiking-merged", "quantized", "spiking-quantized"]
-"""The forms of one network: the floating-point parent, the spiking variant as trained and merged, the parent
-quantized to ceil(log2(T + 1)) bits, and the merged spiking variant with weights of as many bits."""
+FormKey = Literal["float", "float-merged", "spiking", "spiking-merged", "quantized", "spiking-quantized"]
+"""The forms of one network: the floating-point parent and the spiking variant, each as trained and merged, the
+parent quantized to ceil(log2(T + 1)) bits, and the merged spiking variant with weights of as many bits."""
 
 
 WORKLOAD_FILES: dict[FormKey, str] = {
     "spiking-merged": "workload.json",
     "spiking": "workload-as-trained.json",
     "float": "workload-float.json",
+    "float-merged": "workload-float-merged.json",
 }
 """The forms that were measured; the quantized ones run the operators of `float` and `spiking-merged`."""
 

@@ -50,7 +50,7 @@ class Conversion:
         spiking: the spiking variant as trained.
         merged: its inference form.
         float_parent: the same topology with ReLU and T = 1.
-        workloads: measured, by `float`, `spiking` and `spiking-merged`.
+        workloads: measured, by `float`, `spiking`, and both merged: `float-merged`, `spiking-merged`.
         estimates: energy by layer, by every `FormKey`.
         chips: what each form costs on each chip.
         directory: where the run was written; None if it was not.
@@ -193,7 +193,8 @@ class _Run:
     def measure(self) -> dict[str, Workload]:
         """Run each form on the same images while measuring every operator."""
         self.merged = merge_model(self.spec.model.name, self.networks["spiking"])
-        forms = {**self.networks, "spiking-merged": self.merged}
+        parent = merge_model(self.spec.model.name, self.networks["float"])
+        forms = {**self.networks, "spiking-merged": self.merged, "float-merged": parent}
         workloads = {}
         for form, network in forms.items():
             images = self._images(network)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,7 @@ FORM_NAMES: dict[FormKey, str] = {
     "spiking-merged": "Spiking, merged",
     "spiking": "Spiking, as trained",
     "float": "Float parent",
+    "float-merged": "Float parent, merged",
     "quantized": "Quantized parent",
     "spiking-quantized": "Spiking, quantized weights",
 }
@@ -38,7 +39,7 @@ class RunDocuments:
     Attributes:
         spec: what was asked for, as plain data.
         record: summary rows and training.
-        workloads: what was measured, by form; `float`, `spiking` and `spiking-merged`.
+        workloads: what was measured, by form; the forms of `WORKLOAD_FILES`.
         estimates: energy by layer, by form.
         chips: what chips say of each form, as in `chips.json`; empty for a run that asked none.
         environment: versions, seed, command, as plain data.
@@ -67,7 +68,7 @@ class RunDocuments:
         return cls(
             spec=_read_spec(directory / "spec.yaml"),
             record=record,
-            workloads={form: _read_workload(directory / name) for form, name in WORKLOAD_FILES.items()},
+            workloads=dict(_read_workloads(directory)),
             estimates=_read_model(directory / "estimate.json", Estimates, ESTIMATES_SCHEMA).estimates,
             chips=_read_chips(directory / "chips.json"),
             environment=environment,
@@ -150,6 +151,13 @@ def _read_chips(path: Path) -> Sequence[Mapping[str, Any]]:
         raise InputError(f"{path} has schema {data.get('schema')!r}; expected {CHIPS_SCHEMA!r}, as neuro writes it.")
     answers: Sequence[Mapping[str, Any]] = data["answers"]
     return answers
+
+
+def _read_workloads(directory: Path) -> Iterator[tuple[FormKey, Workload]]:
+    for form, name in WORKLOAD_FILES.items():
+        # Runs of an earlier version did not measure the merged parent.
+        if form != "float-merged" or (directory / name).exists():
+            yield form, _read_workload(directory / name)
 
 
 def _read_workload(path: Path) -> Workload:

@@ -23,10 +23,11 @@ from neuro.models import merge_model
 from neuro.records import ConversionRecord
 
 DOCUMENTS = {
-    *("spec.yaml", "environment.json", "conversion.json", "estimate.json", "report.html"),
+    *("spec.yaml", "environment.json", "conversion.json", "estimate.json", "chips.json", "report.html"),
     *("weights.safetensors", "weights-float.safetensors"),
     *("workload.json", "workload.npz", "workload-float.json", "workload-float.npz"),
     *("workload-as-trained.json", "workload-as-trained.npz"),
+    *("workload-float-merged.json", "workload-float-merged.npz"),
 }
 
 

@@ -266,8 +266,8 @@ def write_run(documents: RunDocuments, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "spec.yaml").write_text(yaml.safe_dump(dict(documents.spec)))
     (directory / "conversion.json").write_text(documents.record.model_dump_json(by_alias=True))
-    for form, name in WORKLOAD_FILES.items():
-        documents.workloads[form].save(directory / name)
+    for form, workload in documents.workloads.items():
+        workload.save(directory / WORKLOAD_FILES[form])
     estimates = Estimates(estimates=dict(documents.estimates))
     (directory / "estimate.json").write_text(estimates.model_dump_json(by_alias=True))
     (directory / "environment.json").write_text(json.dumps(dict(documents.environment)))
