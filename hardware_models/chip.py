@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from hardware_models.engine import FigureSpec, Question, engine
+from hardware_models.engine import LARGEST_SIZE, FigureSpec, Question, engine
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.quantity import Quantity, unit_factor
 from hardware_models.shipped import shipped_configs
@@ -121,10 +121,24 @@ def load_chip(path: Path) -> Chip:
         raise InputError(f"{path}: defaults: expected a mapping such as {{source: ..., grade: ...}}; mend that entry.")
     figures = data.get("figures")
     if isinstance(figures, dict):
-        data["figures"] = dict(_flat(figures, defaults))
+        data["figures"] = _unique(path, _flat(figures, defaults))
     loaded = validated(Chip, data, path)
     validated(engine(loaded.engine).Settings, loaded.settings, f"{path}: settings")
     return loaded
+
+
+def _unique(path: Path, leaves: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the leaves by name; one name written in two ways, or yes and no for a number, is an `InputError`."""
+    found: dict[str, Any] = {}
+    for name, entry in leaves:
+        if name in found:
+            raise InputError(f"{path}: figures.{name} is given twice, nested and with a dotted name; keep one of them.")
+        flags = [entry, *(entry.get(key) for key in ("value", "low", "high"))] if isinstance(entry, dict) else [entry]
+        if any(isinstance(flag, bool) for flag in flags):
+            # A flag would pass as the number 0 or 1.
+            raise InputError(f"{path}: figures.{name} holds true or false (YAML's yes or no); give a number.")
+        found[name] = entry
+    return found
 
 
 def _flat(figures: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -149,8 +163,14 @@ def _check_figure(name: str, figure: Quantity, specs: tuple[FigureSpec, ...], en
         raise ValueError(f"figures.{name} is none that the {engine_name} engine reads; it reads {', '.join(nearest)}")
     if unit_factor(figure.unit)[1] != spec.unit:
         raise ValueError(f"figures.{name} has unit {figure.unit}; give {spec.meaning} in {spec.unit}, with a prefix")
-    low = figure.si_band[0]
+    if not figure.source.strip():
+        raise ValueError(f"figures.{name} has no source; say where it comes from")
+    low, high = figure.si_band
+    if not math.isfinite(high):
+        raise ValueError(f"figures.{name} reaches {high:g} {spec.unit}; give a finite number")
     if low < 0 or (spec.kind == "rate" and low == 0):
         raise ValueError(f"figures.{name} is {low:g} {spec.unit}; give a positive figure")
     if spec.kind == "size" and (figure.si < 1 or not math.isclose(figure.si, round(figure.si), rel_tol=1e-12)):
         raise ValueError(f"figures.{name} is {figure.si:g}; give a whole number of at least 1")
+    if spec.kind == "size" and high > LARGEST_SIZE:
+        raise ValueError(f"figures.{name} reaches {high:g} {spec.unit}; give at most {LARGEST_SIZE:g}")

@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,9 @@ ENGINES: Mapping[str, str] = {
     "crossbar": "hardware_models.crossbar",
 }
 """The engines by name. A module of an engine has `FIGURES`, `Settings` and `evaluate(table, hardware, run)`."""
+
+LARGEST_SIZE: Final = 2**48
+"""Largest size of a chip and of a layer: counts of bits and of timesteps still are exact in 64 bits."""
 
 Question = Literal["energy", "latency"]
 """What a chip can be asked; it may refuse one where the public record is too thin."""

@@ -6,13 +6,13 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import numpy as np
 
 from hardware_models.chip import Chip
-from hardware_models.engine import Array, Cost, Question, Run, engine
-from hardware_models.errors import InputError
+from hardware_models.engine import Array, Cost, Execution, Question, Run, engine
+from hardware_models.errors import InputError, unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.quantity import GRADES, Grade, Quantity
@@ -162,8 +162,8 @@ def estimate(
         workload: the network, or its columns where several chips are asked.
         chip: the chip; its engine does the work.
         run: how the network is executed; None for timesteps in batches.
-        samples: Monte Carlo draws for the band (its 5th to 95th percentile); 0 for the corners, the widest
-            band that the figures allow.
+        samples: Monte Carlo draws for the band (their 5th to 95th percentile and the value); 0 for the corners, the
+            widest band that the figures allow.
         seed: of the draws.
 
     Raises:
@@ -210,7 +210,9 @@ def estimate(
 
 
 def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
-    """Return the engine's cost of `table`, after checking that there is something to run."""
+    """Return the engine's cost of `table`, after checking that there is something to run, in a known way."""
+    if run.execution not in get_args(Execution):
+        raise unknown_name("execution", run.execution, get_args(Execution))
     if not table.synaptic.any():
         raise InputError(f"{table.subject!r} has no convolution, linear layer or matrix product; there is no cost.")
     if not len(hardware.chip.figures):
@@ -235,7 +237,8 @@ def _band_in_words(samples: int) -> str:
     if not samples:
         return "every uncertain figure at the cheap, or at the dear, end of its band at once"
     low, high = PERCENTILES
-    return f"{low:g}th to {high:g}th percentile of {samples} Monte Carlo draws, every figure drawn by itself"
+    draws = f"{samples} Monte Carlo draws, every figure drawn by itself"
+    return f"{low:g}th to {high:g}th percentile of {draws}, widened to hold the value"
 
 
 def _figure(values: Floats | None) -> dict[str, float] | None:

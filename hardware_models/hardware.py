@@ -19,9 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.chip import Chip
-from hardware_models.engine import FigureSpec, Question, engine
+from hardware_models.engine import LARGEST_SIZE, FigureSpec, Question, engine
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.quantity import Quantity
+from hardware_models.whole_numbers import whole_numbers
 from hardware_models.yaml_files import validated
 
 Array = npt.NDArray[Any]
@@ -38,7 +39,8 @@ class Hardware:
         seed: of the draws.
 
     Raises:
-        InputError: a variant of a figure that the chip lacks, of uneven length, not finite or not positive.
+        InputError: a variant of a figure that the chip lacks, of uneven length, not finite or not positive; samples
+            or a seed that are no whole number of at least 0.
     """
 
     def __init__(
@@ -46,8 +48,8 @@ class Hardware:
     ) -> None:
         self.chip = chip
         self.settings: Any = validated(engine(chip.engine).Settings, chip.settings, f"chip {chip.name}: settings")
-        self.samples = samples
-        self.seed = seed
+        self.samples = int(whole_numbers("samples", samples, least=0))
+        self.seed = int(whole_numbers("seed", seed, least=0))
         self.used: dict[str, Quantity] = {}
         self._specs: tuple[FigureSpec, ...] = engine(chip.engine).FIGURES
         self._variants = {name: self._checked_variant(name, values) for name, values in (variants or {}).items()}
@@ -115,10 +117,14 @@ class Hardware:
     def _checked_variant(self, name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         if name not in self.chip.figures:
             raise unknown_name(f"figure of chip {self.chip.name}", name, self.chip.figures)
-        array = np.atleast_1d(np.asarray(values, dtype=np.float64))
-        lowest = 1 if self._spec(name).kind == "size" else 0
-        if array.ndim != 1 or not np.isfinite(array).all() or (array < lowest).any():
-            raise InputError(f"the variants of {name!r} must be a list of finite numbers of at least {lowest}.")
-        if lowest and (array != np.rint(array)).any():
-            raise InputError(f"the variants of {name!r} must be whole numbers.")
+        given = np.atleast_1d(np.asarray(values))
+        if given.ndim != 1 or not given.size or given.dtype.kind not in "iuf" or not np.isfinite(given).all():
+            raise InputError(f"the variants of {name!r} must be a list of finite numbers, one for each variant.")
+        array: npt.NDArray[np.float64] = given.astype(np.float64)
+        kind = self._spec(name).kind
+        if (array < (kind == "size")).any() or (kind == "rate" and not array.all()):
+            least = {"size": "at least 1", "rate": "more than 0", "cost": "at least 0"}[kind]
+            raise InputError(f"the variants of {name!r} must be finite numbers of {least}; mend {array.min():g}.")
+        if kind == "size" and ((array != np.rint(array)).any() or array.max() > LARGEST_SIZE):
+            raise InputError(f"the variants of {name!r} must be whole numbers of at most {LARGEST_SIZE:g}.")
         return array

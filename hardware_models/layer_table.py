@@ -5,6 +5,7 @@ Counts are those of one sample (a Workload's are summed over its batch); sizes a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from hardware_models.collector import collector_paused
 from hardware_models.errors import InputError
+from hardware_models.layer_checks import check_layers, check_sizes
 from hardware_models.workload import SYNAPTIC, Bounds, Layer, Operand, Workload
 
 Array = npt.NDArray[Any]
@@ -34,7 +36,7 @@ class LayerTable:
         timesteps: how often each runs in one inference.
         groups, m, n, k: matrix product of each group in one timestep; 0 for others.
         macs_dense: groups * m * n * k * timesteps. macs, acs: as executed in one inference.
-        in_channels .. pad_w: geometry; a linear layer or matrix product is 1x1 on m rows, h = m, w = 1.
+        in_channels .. dilation_w: geometry; a linear layer or matrix product is 1x1 on m rows, h = m, w = 1.
         input_*: the operand that drives the layer: spikes where there are any, else the first.
         input_density: share of values that are not zero, mean over timesteps.
         input_spikes: unit spikes that it receives in one inference; 0 where the input is no spikes.
@@ -77,6 +79,8 @@ class LayerTable:
     stride_w: Array
     pad_h: Array
     pad_w: Array
+    dilation_h: Array
+    dilation_w: Array
     input_bits: Array
     input_elements: Array
     input_density: Array
@@ -104,6 +108,11 @@ class LayerTable:
         return self.groups.astype(float) * self.m * self.n * self.k * self.timesteps
 
     @property
+    def dilated(self) -> Array:
+        """Which layers' kernels have gaps, `[L]`."""
+        return (self.dilation_h > 1) | (self.dilation_w > 1)
+
+    @property
     def neuron_updates(self) -> Array:
         """Neuron updates of one inference, `[L]`."""
         return self.neurons * self.timesteps
@@ -129,6 +138,11 @@ class LayerTable:
         width = np.full_like(self.input_bits, bits)
         return replace(self, input_bits=width, weight_bits=width, output_bits=width)
 
+    def with_weight_bits(self, bits: int) -> LayerTable:
+        """Return the table as if weights were integers of `bits` bits; activations, products of them too, stay."""
+        width = np.where(self.weight_is_activation | (self.weight_bits == 0), self.weight_bits, bits)
+        return replace(self, weight_bits=width)
+
     def select(self, rows: Array) -> LayerTable:
         """Return the layers where the mask `rows` `[L]` is true, and the edges among them."""
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
@@ -152,13 +166,20 @@ def layer_table(workload: Workload) -> LayerTable:
     """Return the columns of `workload`.
 
     Raises:
-        InputError: a synaptic layer without operands, whose widths and densities a cost needs.
+        InputError: a synaptic layer without operands, whose widths and densities a cost needs; a workload that
+            contradicts itself or whose sizes exceed exact counting (`layer_checks`).
     """
     with collector_paused():
-        return _layer_table(workload)
+        try:
+            return _layer_table(workload)
+        except OverflowError:
+            raise InputError(
+                f"{workload.name!r} has a count beyond what a floating-point number holds (1e308); mend the workload."
+            ) from None
 
 
 def _layer_table(workload: Workload) -> LayerTable:
+    check_layers(workload)
     layers, batch = workload.layers, workload.batch
     rows = {layer.name: index for index, layer in enumerate(layers)}
     consumers = [[rows[name] for name in layer.consumers if name in rows] for layer in layers]
@@ -172,6 +193,7 @@ def _layer_table(workload: Workload) -> LayerTable:
         dtype=np.float64,
     ).reshape(len(layers), len(_SIZES) + len(_GEOMETRY) + len(_WIDTHS))
     columns: dict[str, Any] = dict(zip((*_SIZES, *_GEOMETRY, *_WIDTHS), values.T, strict=True))
+    check_sizes([layer.name for layer in layers], {name: columns[name] for name in (*_WHOLE, *_GEOMETRY)})
     for name in (*_WHOLE, *_GEOMETRY):
         columns[name] = columns[name].astype(np.int64)
     for name in ("synaptic", "neuron", "spike_driven", "weight_is_activation"):
@@ -195,6 +217,7 @@ _SIZES = ("synaptic", "neuron", "timesteps", "macs", "acs", "output_elements", "
 _GEOMETRY = (
     *("groups", "m", "n", "k", "in_channels", "out_channels", "in_h", "in_w", "out_h", "out_w"),
     *("kernel_h", "kernel_w", "stride_h", "stride_w", "pad_h", "pad_w"),
+    *("dilation_h", "dilation_w"),
 )
 _WIDTHS = (
     *("input_bits", "input_elements", "input_density", "input_spikes", "spike_driven"),
@@ -220,8 +243,9 @@ def _geometry(bounds: Bounds | None) -> tuple[int, ...]:
     if bounds is None:
         return (0,) * len(_GEOMETRY)
     pairs = (bounds.in_size, bounds.out_size, bounds.kernel, bounds.stride)
-    flat = (size for values in pairs for size in _pair(values, 1))
-    return (bounds.groups, *bounds.gemm, bounds.in_channels, bounds.out_channels, *flat, *_pair(bounds.padding, 0))
+    flat = [size for values in pairs for size in _pair(values, 1)]
+    last = (*_pair(bounds.padding, 0), *_pair(bounds.dilation, 1))
+    return (bounds.groups, *bounds.gemm, bounds.in_channels, bounds.out_channels, *flat, *last)
 
 
 def _pair(values: Sequence[int], missing: int) -> tuple[int, int]:
@@ -230,7 +254,7 @@ def _pair(values: Sequence[int], missing: int) -> tuple[int, int]:
         return values[0], missing
     if len(values) == 2:
         return values[0], values[1]
-    return values[0], int(np.prod(values[1:])) if missing else max(values[1:])
+    return values[0], math.prod(values[1:]) if missing else max(values[1:])
 
 
 def _operands(layer: Layer) -> tuple[Operand | None, Operand | None]:

@@ -40,7 +40,12 @@ def over_layers(values: Array, hardware: Hardware, layers: int) -> Floats:
 
 
 def band(draws: Floats, samples: int) -> Floats:
-    """Return value, low and high, `[3, ...]`, from draws `[S, ...]`."""
+    """Return value, low and high, `[3, ...]`, from draws `[S, ...]`.
+
+    Percentiles are widened to hold the value, which lies outside of them where figures are at an end of their bands.
+    """
     if not samples:
         return draws
-    return np.concatenate([draws[:1], np.percentile(draws[1:], PERCENTILES, axis=0)])
+    value = draws[:1]
+    low, high = np.percentile(draws[1:], PERCENTILES, axis=0)
+    return np.concatenate([value, np.minimum(value, low), np.maximum(value, high)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,9 +30,12 @@ def whole_numbers(name: str, value: Any, least: int = 1) -> int | Array:
     """
     if type(value) is int:  # the common case, and True is no size
         return _at_least(name, value, least)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise InputError(f"{name} is {_shown(value)}, whose rows differ in length; expected an array.") from None
     if array.dtype.kind == "O":
-        _check_objects(name, array)
+        array = _python_ints(name, array)
     elif array.dtype.kind not in "iu" and array.size:
         raise InputError(
             f"{name} is {_shown(value)}, of type {array.dtype}; expected a whole number of at least {least}, so "
@@ -51,6 +55,22 @@ def exact(bound: int, *values: int | Array) -> tuple[int | Array, ...]:
     if bound <= INT64_MAX:
         return values
     return tuple(value.astype(object) if isinstance(value, np.ndarray) else value for value in values)
+
+
+def common_shape(named: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape that arrays among the values broadcast to; None where all are single values.
+
+    Raises:
+        InputError: they do not broadcast; the message names their shapes.
+    """
+    shapes = {name: np.shape(value) for name, value in named.items() if isinstance(value, np.ndarray)}
+    if not shapes:
+        return None
+    try:
+        return np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        said = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise InputError(f"shapes {said} do not broadcast; give arrays of one shape.") from None
 
 
 def ceil_divide(value: Any, divisor: Any) -> Any:
@@ -78,10 +98,14 @@ def _too_small(name: str, value: Any, least: int) -> InputError:
     return InputError(f"{name} is {value}; expected a whole number of at least {least}, so mend that size.")
 
 
-def _check_objects(name: str, array: Array) -> None:
-    for item in array.flat:
+def _python_ints(name: str, array: Array) -> Array:
+    """Return objects as Python ints: numpy's own, kept as objects, would overflow."""
+    whole = np.empty(array.shape, dtype=object)
+    for place, item in np.ndenumerate(array):
         if isinstance(item, bool) or not isinstance(item, int | np.integer):
             raise InputError(f"{name} holds {_shown(item)}; expected whole numbers only, so convert it with int().")
+        whole[place] = int(item)
+    return whole
 
 
 def _shown(value: Any) -> str:

@@ -224,9 +224,11 @@ def _batches(hw: Hardware, tiling: Tiling, passes: Array) -> Array:
 
 
 def _total(latency: Array, start_share: float) -> Array | None:
+    """Return the seconds until the last layer is done; None where layers wait for each other and add up."""
     if start_share == 1.0:
         return None
-    total: Array = start_share * latency[..., :-1].sum(axis=-1) + latency[..., -1]
+    started = start_share * (np.cumsum(latency, axis=-1) - latency)
+    total: Array = (started + latency).max(axis=-1)
     return total
 
 

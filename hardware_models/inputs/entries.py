@@ -18,6 +18,7 @@ from hardware_models.errors import InputError
 _MANY = re.compile(r"[\s;x×\[\],]+")
 _DIGITS = re.compile(r"[0-9]+")
 _SHORT = 60
+MOST_TIMESTEPS = 1_000_000
 LARGEST = 2**53
 """Sizes beyond it are refused: no network has them, and columns of sizes would lose digits."""
 
@@ -76,6 +77,13 @@ class Entries:
             self.refuse(f"{key} is {_shown(self.raw(key))}; give one whole number.")
         return found[0] if found else None
 
+    def timesteps(self) -> int | None:
+        """Return the number of timesteps."""
+        found = self.size("timesteps")
+        if found is not None and found > MOST_TIMESTEPS:
+            self.refuse(f"timesteps is {found}; give at most {MOST_TIMESTEPS}, for each has a density of its own.")
+        return found
+
     def sizes(self, key: str, least: int = 1) -> tuple[int, ...] | None:
         """Return one or more whole numbers of at least `least`."""
         value = self.raw(key)
@@ -106,6 +114,8 @@ class Entries:
     def only(self, known: Collection[str], kind: str, anywhere: Collection[str]) -> None:
         """Refuse a given key that a layer of this kind does not have, with the nearest that it has."""
         for key, value in self.given.items():
+            if not isinstance(key, str):
+                self.refuse(f"the key {_shown(key)} is no word; put it in quotes, or mend it.")
             if key in known or value is None:
                 continue
             if key in anywhere:

@@ -75,7 +75,7 @@ def _workload(
 ) -> Workload:
     head = Entries(str(path), {key: top.get(key) for key in ("name", "timesteps")}, {})
     rest = Entries(f"{path}, defaults", defaults, {})
-    name, timesteps = head.text("name") or path.stem, head.size("timesteps") or 1
+    name, timesteps = head.text("name") or path.stem, head.timesteps() or 1
     return workload_from_lines(name, timesteps, rest, _text_keys(lines), notes)
 
 

@@ -140,7 +140,7 @@ class _Network:
             entries.refuse(f"the name {NETWORK_INPUT!r} stands for what the network reads; choose another.")
         entries.only(KEYS[kind.family], word, ALL_KEYS)
         producers = self._producers(entries)
-        timesteps = entries.size("timesteps") or self.timesteps
+        timesteps = entries.timesteps() or self.timesteps
         spec, shape = _spec(entries, name, kind, timesteps, producers)
         self._append(entries, spec, shape, producers)
         model = entries.word("neuron", (*NEURONS, "none")) if kind.family != "neuron" else None

@@ -247,6 +247,8 @@ def _in_words(rows: LayerTable, settings: Settings, run: Run, hw: Hardware) -> t
         said.append(f"Operands of {widest} bits are taken as quantized to {word}; what accuracy is left is not known.")
     if int(np.minimum(rows.input_bits, rows.weight_bits).min(initial=word)) < word:
         said.append(f"Narrower operands, spikes among them, fill a word of {word} bits and cost a whole operation.")
+    if rows.dilated.any():
+        said.append("A dilated convolution runs phase by phase, as plain ones on every d-th row and column.")
     if (rows.timesteps > 1).any() and run.execution == "time-batched":
         said.append("Timesteps of a layer run together, as images of a batch.")
     return tuple(said)

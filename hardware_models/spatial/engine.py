@@ -19,6 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
+from hardware_models.errors import unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Widths
@@ -56,6 +57,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         InputError: a figure that the workload needs is missing (by name); a layer fits no memory.
     """
     settings: Settings = hw.settings
+    _check_names(hw, settings)
     layers = table.select(table.synaptic)
     widths = settings.precision.apply(layers.input_bits, layers.weight_bits)
     psum_bits = int(hw.size("accumulator.bits", "the traffic of partial sums").ravel()[0])
@@ -91,6 +93,15 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     )
 
 
+def _check_names(hw: Hardware, settings: Settings) -> None:
+    """Refuse figures of a memory or an axis that the settings do not have: a name with a slip would go unread."""
+    known = {"memory": [level.name for level in settings.levels], "axis": list(settings.axes)}
+    for name in hw.chip.figures:
+        kind, _, rest = name.partition(".")
+        if kind in known and (own := rest.split(".")[0]) not in known[kind]:
+            raise unknown_name(f"{kind} in figure {name} of chip {hw.chip.name}", own, known[kind])
+
+
 def _after_sparsity(mapped: Mapped, settings: Settings, layers: LayerTable) -> Mapped:
     """Return `mapped` with the accesses that zeros leave; outputs are not scaled."""
     share = np.ones((len(layers), len(settings.levels), 3))
@@ -111,7 +122,8 @@ def _timed(hw: Hardware, settings: Settings, mapped: Mapped, cycles: Array, byte
     positions = np.ones((1, 1, 1))
     for axis in settings.axes:
         positions = positions * hw.size(f"axis.{axis}.size", "utilization")
-    return latency, mapped.units / positions * computing / latency
+    busy = np.divide(computing, latency, out=np.zeros_like(latency), where=latency > 0)
+    return latency, mapped.units / positions * busy
 
 
 def _alike(limits: list[Array | None]) -> list[Array]:
@@ -210,6 +222,8 @@ def _assumptions(table: LayerTable, layers: LayerTable, hw: Hardware, run: Run) 
             if run.execution == "time-batched"
             else "The network runs once for each timestep, and fetches its weights each time."
         )
+    if layers.dilated.any():
+        said.append("A dilated convolution runs phase by phase, as plain ones on every d-th row and column.")
     if layers.spike_driven.any() and "ac.energy" not in hw:
         said.append("A spike-driven layer costs multiply-accumulates, for the multipliers have no add-only mode.")
     if table.neuron.any():

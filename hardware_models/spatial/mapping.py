@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -138,7 +139,7 @@ class Mapped(NamedTuple):
 
 
 def lower(layers: LayerTable, widths: Widths, run: Run, psum_bits: int, result_bits: int) -> Lowered:
-    """Return the loops of synaptic `layers`.
+    """Return the loops of synaptic `layers`, with partial sums of `psum_bits` bits.
 
     Time-batched timesteps are the batch loop B, so that weights can be reused over them; products of two
     activations, and step-by-step execution, run the nest once for each timestep. A layer whose matrix product is
@@ -172,15 +173,16 @@ def lower(layers: LayerTable, widths: Widths, run: Run, psum_bits: int, result_b
 def map_layers(lowered: Lowered, settings: Settings, hw: Hardware) -> Mapped:
     """Find a mapping of each layer on each variant, and count its accesses.
 
-    Equal layers, and variants of equal sizes, share one search. The mapping is the best at the nominal energies of
-    the first variant of those sizes: neither the band nor a variant's energies change it.
+    Equal layers, and variants of equal sizes, share one search. The mapping is the best at the chip's own nominal
+    energies and rates: neither the band nor a variant of those changes it.
     """
     structure, figures = settings.structure, _figures(settings, hw)
     sizes, first_variant, variant = _distinct(figures.sizes)
     layer_rows, first_layer, layer = _distinct(_signature(lowered.shapes))
     variants, layers = len(sizes), len(layer_rows)
     owner, shape_row = np.repeat(np.arange(variants), layers), np.tile(first_layer, variants)
-    shapes, chosen = lowered.shapes.take(shape_row), first_variant[owner]
+    chosen = first_variant[owner]
+    shapes = replace(lowered.shapes.take(shape_row), psum_bits=figures.psum_bits[chosen])
     memories, axis_sizes = figures.memories.take(chosen), figures.axis_sizes[chosen]
     found = _cached_search(shapes, structure, memories, axis_sizes, settings, _objective(settings, figures, chosen))
     accesses = count(found.loops, found.cuts, found.unrolled, shapes, structure, memories.words)
@@ -205,14 +207,18 @@ class _Figures(NamedTuple):
     axis_sizes: Array
     bandwidth: Array
     clock: Array
+    psum_bits: Array
     sizes: Array
 
 
 def _figures(settings: Settings, hw: Hardware) -> _Figures:
     count_ = hw.variant_count
 
-    def column(values: Array) -> Array:
-        return np.broadcast_to(values[0, :, 0], count_).astype(np.float64)
+    def sizes(name: str, needed_for: str) -> Array:
+        return np.broadcast_to(hw.size(name, needed_for)[0, :, 0], count_).astype(np.float64)
+
+    def nominal(name: str, needed_for: str) -> Array:
+        return np.full(count_, hw.chip.figure(name, needed_for).si)
 
     def by_level(figure: str, missing: float | None, needed_for: str, size: bool = False) -> Array:
         columns = []
@@ -221,7 +227,7 @@ def _figures(settings: Settings, hw: Hardware) -> _Figures:
             if missing is not None and name not in hw:
                 columns.append(np.full(count_, missing))
             else:
-                columns.append(column(hw.size(name, needed_for) if size else hw(name, needed_for)))
+                columns.append(sizes(name, needed_for) if size else nominal(name, needed_for))
         return np.stack(columns, axis=1)
 
     capacity = by_level("capacity", np.inf, "the tiles that fit", size=True) * 8.0
@@ -231,16 +237,18 @@ def _figures(settings: Settings, hw: Hardware) -> _Figures:
     read_j, write_j = (
         by_level(f"{kind}_energy", None if energies else 1.0, "the choice of a mapping") for kind in ("read", "write")
     )
-    axes = np.stack([column(hw.size(f"axis.{axis}.size", "unrolling loops")) for axis in settings.axes], axis=1)
+    axes = np.stack([sizes(f"axis.{axis}.size", "unrolling loops") for axis in settings.axes], axis=1)
     timed = hw.answers("latency")
     bandwidth = by_level("bandwidth", np.inf, "the time of transfers") if timed else np.full(word.shape, np.inf)
-    clock = column(hw("array.clock", "the time of a layer")) if timed else np.ones(count_)
+    clock = nominal("array.clock", "the time of a layer") if timed else np.ones(count_)
+    psum_bits = sizes("accumulator.bits", "the traffic of partial sums")
     return _Figures(
         Memories(Words(word, granule), capacity, read_j, write_j),
         axes,
         bandwidth,
         clock,
-        np.concatenate([capacity, word, granule, axes], axis=1),
+        psum_bits,
+        np.concatenate([capacity, word, granule, axes, psum_bits[:, None]], axis=1),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -90,24 +90,34 @@ class Moved:
         )
 
 
-def count_words(layers: LayerTable, hw: Hardware, run: Run, widths: Widths) -> tuple[SystolicRun, DramTraffic]:
-    """Return SRAM and DRAM words of every synaptic layer over all timesteps, `[1, H, L]`.
+def count_words(layers: LayerTable, hw: Hardware, run: Run, widths: Widths) -> tuple[SystolicRun, DramTraffic, Array]:
+    """Return SRAM and DRAM words of every synaptic layer over all timesteps, `[1, H, L]`, and where steps run apart.
 
     Args:
         layers: synaptic layers only.
         hw: the chip's figures.
-        run: time-batched folds the timesteps into M, except in products of two activations.
+        run: time-batched folds the timesteps into M, except in products of two activations, and where one product
+            for each timestep moves fewer bits through DRAM.
         widths: of the operands, as the array handles them.
 
     Raises:
         InputError: a size that the chip's file lacks.
     """
+    one = np.ones_like(layers.timesteps)
+    apart = _count(layers, hw, widths, one)
+    if run.execution != "time-batched" or not (layers.timesteps > 1).any():
+        return *apart, np.zeros((1, 1, len(layers)), dtype=bool)
+    together = _count(layers, hw, widths, np.where(layers.weight_is_activation, one, layers.timesteps))
+    split = _dram_bits(layers, hw, widths, apart[1]) < _dram_bits(layers, hw, widths, together[1])
+    return _either(split, apart[0], together[0]), _either(split, apart[1], together[1]), split
+
+
+def _count(layers: LayerTable, hw: Hardware, widths: Widths, at_once: Array) -> tuple[SystolicRun, DramTraffic]:
+    """Return the words of products of `at_once` timesteps each."""
     settings: Settings = hw.settings
-    batched = (run.execution == "time-batched") & ~layers.weight_is_activation
-    at_once, repeats = np.where(batched, layers.timesteps, 1), np.where(batched, 1, layers.timesteps)
     m, n, k = layers.m * at_once, layers.n, layers.k
     rows, cols = hw.size("array.rows", "the folds of a layer"), hw.size("array.cols", "the folds of a layer")
-    groups = layers.groups * repeats
+    groups = layers.groups * (layers.timesteps // at_once)
     counts = simulate_gemm(m, n, k, rows, cols, settings.dataflow, convention=settings.convention, groups=groups)
     traffic = dram_traffic(
         *(m, n, k, rows, cols, settings.dataflow),
@@ -120,7 +130,26 @@ def count_words(layers: LayerTable, hw: Hardware, run: Run, widths: Widths) -> t
     return counts, traffic
 
 
-def moved_bits(table: LayerTable, hw: Hardware, widths: Widths, counts: SystolicRun, traffic: DramTraffic) -> Moved:
+def _dram_bits(layers: LayerTable, hw: Hardware, widths: Widths, traffic: DramTraffic) -> Array:
+    """Return the bits of operands and partial sums; those of results are the same however a layer runs."""
+    accumulator = hw.size("accumulator.bits", "the bits of a partial sum")
+    weights = floats(traffic.filter_reads) * widths.weight_bits
+    if hw.settings.weights == "resident":
+        weights = weights * ~_resident(hw, layers, widths)
+    return floats(traffic.ifmap_reads) * widths.input_bits + weights + 2 * floats(traffic.partial_sums) * accumulator
+
+
+def _either(where: Array, one: Any, other: Any) -> Any:
+    """Return the counts `one` where `where` is true, else the counts `other`."""
+    chosen = {
+        field.name: np.where(where, getattr(one, field.name), getattr(other, field.name)) for field in fields(one)
+    }
+    return type(one)(**chosen)
+
+
+def moved_bits(
+    table: LayerTable, hw: Hardware, run: Run, widths: Widths, counts: SystolicRun, traffic: DramTraffic
+) -> Moved:
     """Return the bits that `count_words` stands for, before sparsity policies, of the synaptic layers of `table`.
 
     Results leave at the width that their consumers read, but no wider than a unit that quantizes its inputs.
@@ -136,11 +165,13 @@ def moved_bits(table: LayerTable, hw: Hardware, widths: Widths, counts: Systolic
     if settings.activations == "on-chip":
         # The network's own input and output always pass through DRAM.
         rows = np.arange(len(table))
+        # A layer that runs all timesteps before the next one starts hands on the activations of all of them.
+        held = layers.timesteps if run.execution == "time-batched" else np.ones_like(layers.timesteps)
         fed, feeds = (np.isin(rows, table.edges[:, end])[table.synaptic] for end in (1, 0))
-        second = layers.weight_elements * widths.weight_bits
-        fetched = fetched * ~(fed & _fits_half(hw, "ifmap", layers.input_elements * widths.input_bits))
+        second = held * layers.weight_elements * widths.weight_bits
+        fetched = fetched * ~(fed & _fits_half(hw, "ifmap", held * layers.input_elements * widths.input_bits))
         weights = weights * ~(fed & layers.weight_is_activation & _fits_half(hw, "filter", second))
-        written = written * ~(feeds & _fits_half(hw, "ofmap", layers.output_elements * out_bits))
+        written = written * ~(feeds & _fits_half(hw, "ofmap", held * layers.output_elements * out_bits))
     if settings.weights == "resident":
         weights = weights * ~_resident(hw, layers, widths)
     return Moved(
@@ -167,7 +198,7 @@ def _words(hw: Hardware, buffer: str, bits: Array) -> Array:
 
 
 def _fits_half(hw: Hardware, buffer: str, bits: Array) -> Array:
-    """Return whether a layer's activations of one timestep fit half of a buffer."""
+    """Return whether a layer's activations fit half of a buffer."""
     return bits <= 4 * hw.size(f"buffer.{buffer}.capacity", "the activations that stay on the chip")
 
 

@@ -27,15 +27,14 @@ Neither counts the partial sums that ws and is read back to accumulate; `ofmap_r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from hardware_models.errors import InputError, unknown_name
-from hardware_models.whole_numbers import ceil_divide, exact, largest, smallest, whole_numbers
+from hardware_models.errors import unknown_name
+from hardware_models.whole_numbers import ceil_divide, common_shape, exact, largest, smallest, whole_numbers
 
 Array = npt.NDArray[Any]
 Integers = int | Array
@@ -138,7 +137,7 @@ def simulate_gemm(
     named = {"M": M, "N": N, "K": K, "rows": rows, "cols": cols, "groups": groups}
     sizes = [whole_numbers(name, value) for name, value in named.items()]
     flows = parse_dataflow(dataflow)
-    shape = _broadcast_shape(named, sizes, flows)
+    shape = common_shape(dict(zip((*named, "dataflow"), (*sizes, flows), strict=True)))
     if isinstance(flows, str):
         return _run(_exact_product(sizes, flows), convention, shape)
     return _mixed(sizes, flows, convention, shape)
@@ -159,19 +158,6 @@ def _short_name(dataflow: Any) -> Dataflow:
     if name not in DATAFLOWS:
         raise unknown_name("dataflow", dataflow, DATAFLOWS)
     return DATAFLOWS[name]
-
-
-def _broadcast_shape(names: Iterable[str], sizes: list[Integers], flows: Any) -> tuple[int, ...] | None:
-    """Return the common shape; None where all are single values."""
-    given: list[Any] = [*sizes, flows]
-    arrays = [value for value in given if isinstance(value, np.ndarray)]
-    if not arrays:
-        return None
-    try:
-        return np.broadcast_shapes(*(array.shape for array in arrays))
-    except ValueError:
-        shapes = [f"{name} {np.shape(value)}" for name, value in zip((*names, "dataflow"), given, strict=True)]
-        raise InputError(f"shapes {', '.join(shapes)} do not broadcast; give arrays of one shape.") from None
 
 
 def _exact_product(sizes: list[Any], dataflow: Dataflow) -> Product:

@@ -11,8 +11,8 @@ The counts come from `systolic.counts` (cycles, SRAM words) and `dram_traffic` (
     latency = max(cycles / clock, DRAM bytes / bandwidth), layer after layer
 
 Time: `time-batched` folds the T timesteps into the M rows of each product, so that a filter is fetched once for all
-of them; `step-by-step` runs T products. A product of two activations has a new filter in every timestep and runs
-T times in both.
+of them, unless T products of a layer move fewer bits through DRAM; `step-by-step` runs T products. A product of two
+activations has a new filter in every timestep and runs T times in both.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     settings: Settings = hw.settings
     layers = table.select(table.synaptic)
     widths = settings.precision.apply(layers.input_bits, layers.weight_bits)
-    counts, traffic = count_words(layers, hw, run, widths)
-    dense = moved_bits(table, hw, widths, counts, traffic)
+    counts, traffic, apart = count_words(layers, hw, run, widths)
+    dense = moved_bits(table, hw, run, widths, counts, traffic)
     moved = dense.after(settings, layers)
     membranes, spilled = _membranes(table, hw, run)
     sram_bits = _placed(table.synaptic, moved.sram) + _placed(table.neuron, membranes)
@@ -94,7 +94,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         cycles=_placed(table.synaptic, cycles) if latency is None else latency * hw("array.clock", "cycles"),
         utilization=_placed(table.synaptic, utilization),
         traffic_bytes={"buffer": sram_bits / 8, "dram": dram_bits / 8},
-        assumptions=(*widths.assumptions, *_assumptions(table, layers, hw, run, bool(spilled.any()))),
+        assumptions=(*widths.assumptions, *_assumptions(table, layers, hw, run, apart, bool(spilled.any()))),
         left_out=_left_out(table),
     )
 
@@ -176,7 +176,9 @@ def _left_out(table: LayerTable) -> dict[str, str]:
     }
 
 
-def _assumptions(table: LayerTable, layers: LayerTable, hw: Hardware, run: Run, spilled: bool) -> list[str]:
+def _assumptions(
+    table: LayerTable, layers: LayerTable, hw: Hardware, run: Run, apart: Array, spilled: bool
+) -> list[str]:
     settings: Settings = hw.settings
     said = [
         "Layers run one after the other; DRAM transfers hide behind the array's work or the array waits for them.",
@@ -187,6 +189,12 @@ def _assumptions(table: LayerTable, layers: LayerTable, hw: Hardware, run: Run, 
             "All timesteps of a layer run in one product, so that its weights are fetched once."
             if run.execution == "time-batched"
             else "The network runs once for each timestep, and fetches its weights each time."
+        )
+    if apart.any():
+        layers_apart = int(apart.any(axis=(0, 1)).sum())
+        said.append(
+            f"The timesteps of {layers_apart} of {len(layers)} such layers run in a product each all the same: "
+            "together their inputs or partial sums exceed a buffer, which moves more than fetching weights again."
         )
     if settings.activations == "dram":
         said.append("Every layer reads its input from DRAM and writes its result there.")

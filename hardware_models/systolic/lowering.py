@@ -22,6 +22,7 @@ a single filter, a product M x 1 x 9 C with the same number of multiply-accumula
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ import numpy as np
 
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.systolic.counts import CONVENTIONS, Convention, SystolicRun, simulate_gemm
-from hardware_models.whole_numbers import ceil_divide, whole_numbers
+from hardware_models.whole_numbers import ceil_divide, common_shape, exact, largest, whole_numbers
 
 
 @dataclass(frozen=True)
@@ -103,21 +104,25 @@ def lower_conv(
         convention: which output size.
 
     Raises:
-        InputError: a size that is no positive whole number, a kernel larger than the padded input, groups that
-            do not divide the channels or filters, an unknown convention.
+        InputError: a size that is no positive whole number, shapes that do not broadcast, a kernel larger than the
+            padded input, groups that do not divide the channels or filters, an unknown convention.
     """
     if convention not in CONVENTIONS:
         raise unknown_name("convention", convention, CONVENTIONS)
-    strides, paddings, dilations = _pair(stride), _pair(padding), _pair(dilation)
-    out_h = _output_size("height", ifmap_h, filter_h, strides[0], paddings[0], dilations[0], convention)
-    out_w = _output_size("width", ifmap_w, filter_w, strides[1], paddings[1], dilations[1], convention)
-    groups = whole_numbers("groups", groups)
-    channels, filters = whole_numbers("channels", channels), whole_numbers("filters", filters)
-    for name, count in (("channels", channels), ("filters", filters)):
-        if np.any(count % groups != 0):
-            raise InputError(f"{groups} groups do not divide {count} {name}; give groups that divide both.")
-    window = _exact_times(_exact_times(filter_h, filter_w), channels // groups)
-    return Gemm(groups, _exact_times(out_h, out_w), filters // groups, window)
+    axes = ("height", "width")
+    named = {"ifmap height": ifmap_h, "ifmap width": ifmap_w, "filter height": filter_h, "filter width": filter_w}
+    named |= {"channels": channels, "filters": filters, "groups": groups}
+    for name, value in (("stride", stride), ("padding", padding), ("dilation", dilation)):
+        named |= {f"{name} ({axis})": part for axis, part in zip(axes, _pair(value), strict=True)}
+    sizes = {name: whole_numbers(name, value, least=int("padding" not in name)) for name, value in named.items()}
+    common_shape(sizes)
+    channels, filters, groups = sizes["channels"], sizes["filters"], sizes["groups"]
+    for name in ("channels", "filters"):
+        if np.any(sizes[name] % groups != 0):
+            raise InputError(f"{groups} groups do not divide {sizes[name]} {name}; give groups that divide both.")
+    window = _exact_times(_exact_times(sizes["filter height"], sizes["filter width"]), channels // groups)
+    positions = _exact_times(*(_output_size(axis, sizes, convention) for axis in axes))
+    return Gemm(groups, positions, filters // groups, window)
 
 
 def _pair(value: Any) -> tuple[Any, Any]:
@@ -128,12 +133,12 @@ def _pair(value: Any) -> tuple[Any, Any]:
     return value, value
 
 
-def _output_size(
-    axis: str, size: Any, kernel: Any, stride: Any, padding: Any, dilation: Any, convention: Convention
-) -> Any:
-    size, kernel = whole_numbers(f"ifmap {axis}", size), whole_numbers(f"filter {axis}", kernel)
-    stride, dilation = whole_numbers(f"stride ({axis})", stride), whole_numbers(f"dilation ({axis})", dilation)
-    room = size + 2 * whole_numbers(f"padding ({axis})", padding, least=0) - (dilation * (kernel - 1) + 1)
+def _output_size(axis: str, sizes: Mapping[str, Any], convention: Convention) -> Any:
+    columns = [sizes[name.format(axis)] for name in ("ifmap {}", "filter {}", "padding ({})", "dilation ({})")]
+    most = [largest(column) for column in columns]
+    size, kernel, padding, dilation = exact(most[0] + 2 * most[2] + most[1] * most[3], *columns)
+    stride = sizes[f"stride ({axis})"]
+    room = size + 2 * padding - (dilation * (kernel - 1) + 1)
     if np.any(room < 0):
         raise InputError(
             f"the filter's {axis} {kernel} exceeds the padded input's {axis} (input {size}); give a smaller "

@@ -66,9 +66,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def entry_point() -> NoReturn:
     """Run the command line and exit with its status."""
+    _speak_plainly_without_unicode()
     status = main()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to interrupt
     sys.exit(status)
+
+
+def _speak_plainly_without_unicode() -> None:
+    """Only where it is needed, for it imports rich."""
+    if any(not (stream.encoding or "").lower().startswith("utf") for stream in (sys.stdout, sys.stderr)):
+        from neuro.cli.terminal import speak_plainly
+
+        speak_plainly()
 
 
 def _run(given: list[str], debug: bool, interrupts: list[int]) -> int:

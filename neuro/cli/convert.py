@@ -63,19 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the conversion and print its summary."""
     # Imported here: torch takes seconds, and `neuro convert --help` should not.
-    from rich.console import Console
-
+    from neuro.cli.terminal import Terminal
     from neuro.conversion.pipeline import run_in_directory
     from neuro.report import print_summary
     from neuro.report.chips import print_comparison
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Terminal(soft_wrap=True)
     conversion = run_in_directory(
         _given(args), args.out, args.resume, say=lambda text: console.print(text, markup=False)
     )
-    print_summary(conversion.record, Console(highlight=False))
+    print_summary(conversion.record, Terminal())
     if conversion.chips:
-        print_comparison(conversion.chips, Console(highlight=False))
+        print_comparison(conversion.chips, Terminal())
     return 0
 
 

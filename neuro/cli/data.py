@@ -6,8 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from rich.console import Console
-
+from neuro.cli.terminal import Terminal
 from neuro.data.registry import describe
 
 
@@ -22,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([dataclasses.asdict(info) for info in known], indent=1))
         return 0
-    console = Console(highlight=False)
+    console = Terminal()
     for info in known:
         state = f"found: {info.where}" if info.found else "not here"
         console.print(f"[bold]{info.spec}[/bold]  {info.what}; {info.size}")

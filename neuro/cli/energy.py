@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import get_args
 
-from rich.console import Console
-
 from hardware_models.comparison import compare, find_chips, to_csv, to_document
 from hardware_models.convention_estimate import ConventionEstimate, estimates_to_csv
 from hardware_models.conventions import CONVENTIONS, DEFAULT_CONVENTION, convention
@@ -19,7 +17,9 @@ from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.tables.estimate import TABLE_CONVENTION, estimate_table
 from hardware_models.tables.operation_table import read_table
 from hardware_models.workload import Workload
-from neuro.report.chips import print_chips, read_run_forms
+from neuro.cli.terminal import Terminal
+from neuro.report.chips import print_chips
+from neuro.report.compared_forms import read_run_forms
 from neuro.report.convention_table import print_convention
 
 DESCRIPTION = """\
@@ -33,6 +33,9 @@ What one inference costs: on chips, or as the papers count it.
 
 LEAST_SAMPLES = 20
 """Below this the 5th and 95th percentile are one draw each."""
+
+MOST_SAMPLES = 10_000
+"""Beyond this a band moves by less than its last digit, and the draws of a deep network fill the memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +79,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--heads", type=int, metavar="N", help="attention heads of a table that does not name them")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON document with every layer and the total")
-    output.add_argument("--csv", action="store_true", help="print one CSV line for each layer and one for the total")
+    output.add_argument(
+        "--csv",
+        action="store_true",
+        help="print one CSV line for each layer and one for the total; of several chips or forms, one for each",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -93,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv:
         print(estimates_to_csv(estimates), end="")
     else:
-        console = Console(highlight=False)
+        console = Terminal()
         for estimate in estimates:
             print_convention(console, estimate, by_default=args.convention is None)
     return 0
@@ -103,9 +110,11 @@ def _run_chips(args: argparse.Namespace) -> int:
     """Print what the workload costs on the chips that were asked for."""
     if args.convention is not None or args.heads is not None:
         raise InputError("--convention and --heads are counting rules of papers; leave them out, or leave out --chip.")
-    if args.samples is not None and args.samples < LEAST_SAMPLES:
-        raise InputError(f"--samples was {args.samples}; give at least {LEAST_SAMPLES} draws for a band.")
+    if args.samples is not None and not LEAST_SAMPLES <= args.samples <= MOST_SAMPLES:
+        raise InputError(f"--samples was {args.samples}; give {LEAST_SAMPLES} to {MOST_SAMPLES} draws for a band.")
     chips = find_chips(args.chip)
+    if not chips:
+        raise InputError("--chip none names no chip; give one, see neuro chips, or leave out --chip for a convention.")
     run, samples = Run(args.execution or Run.execution), args.samples or 0
     answers = compare(_forms(args), chips, run, samples)
     if all(answer.estimate is None for answer in answers):
@@ -113,18 +122,27 @@ def _run_chips(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(to_document(answers, layers=True), indent=1, ensure_ascii=False))
     elif args.csv:
-        print(to_csv(answers), end="")
+        alone = answers[0].estimate if len(answers) == 1 else None
+        print(to_csv(answers) if alone is None else alone.to_csv(), end="")
     else:
-        print_chips(answers, Console(highlight=False))
+        print_chips(answers, Terminal())
     return 0
 
 
 def _forms(args: argparse.Namespace) -> dict[str, LayerTable]:
     """Return the networks to compare: the forms of a run, or the one network of a file."""
     if args.path.is_dir():
+        _refuse_options_of_files(args)
         return read_run_forms(args.path)
     workload = _read(args)
     return {workload.name: layer_table(workload)}
+
+
+def _refuse_options_of_files(args: argparse.Namespace) -> None:
+    for name in ("bits", "input_shape"):
+        if getattr(args, name):
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} is for files that leave it open; {args.path} is a run, which measured its own.")
 
 
 def _read(args: argparse.Namespace) -> Workload:
@@ -152,6 +170,7 @@ def _estimates(args: argparse.Namespace) -> list[ConventionEstimate]:
     rules = convention(args.convention or DEFAULT_CONVENTION)
     if not args.path.is_dir():
         return [rules.estimate(_read(args))]
+    _refuse_options_of_files(args)
     paths = sorted(args.path.glob("workload*.json"), key=lambda path: (path.stem != "workload", path.stem))
     if not paths:
         raise InputError(f"{args.path} holds no workload.json; give a run directory, a workload or a table.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from rich.console import Console
 from rich.table import Table
 
+from neuro.cli.terminal import Terminal
 from neuro.models.catalogue import architecture, model_names
 
 
@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([entry.to_document() for entry in known], indent=1))
         return 0
-    console = Console(highlight=False)
+    console = Terminal()
     for entry in known:
         console.print(
             f"[bold]{entry.name}[/bold]  {entry.title}\n{entry.paper}\nsource: {entry.source}", soft_wrap=False

@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.console import Console
-
 from hardware_models.files import write_atomically
+from neuro.cli.terminal import Terminal
 from neuro.report import RunDocuments, print_summary, render_html, to_csv, to_json, to_markdown
 
 
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "html":
         path = args.output or args.run / "report.html"
         _write(path, render_html(documents))
-        print_summary(documents.record, Console())
+        print_summary(documents.record, Terminal())
         print(path)
         return 0
     text = {"markdown": to_markdown, "csv": to_csv, "json": _json}[args.format](documents)

@@ -32,7 +32,7 @@ from neuro.data import Dataset
 from neuro.models import architecture, merge_model
 from neuro.profiling import profile
 from neuro.records import ConversionRecord, EpochRecord
-from neuro.report.chips import compared_forms
+from neuro.report.compared_forms import compared_forms
 from neuro.training import accuracy, train
 
 _PIXELS_TO_PROFILE = 65_536
@@ -119,7 +119,7 @@ def run_conversion(
         workloads = run.measure()
         estimates = estimate_forms(rules, workloads, spec.model.timesteps)
         record = run.record(workloads, estimates)
-        answers = compare(compared_forms(workloads["spiking-merged"], workloads["float"]), chips)
+        answers = compare(compared_forms(workloads), chips)
         spiking, float_parent = run.networks["spiking"], run.networks["float"]
         if out is not None:
             write_results(out, record, spiking, float_parent, workloads, estimates, answers)

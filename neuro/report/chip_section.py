@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,19 @@ from neuro.report.figures import exact, percent, si
 
 _TITLES = (
     "Chip",
-    "Kind",
     "Form",
     ("Energy", "Energy, J"),
-    "Band",
+    ("Low", "Energy low, J"),
+    ("High", "Energy high, J"),
     ("Latency", "Latency, s"),
-    "Covers",
+    ("MACs covered", "MACs covered, fraction"),
     "Weakest evidence",
+    "Kind",
 )
+_TEXT_COLUMNS = (0, 1, 7, 8)
+
+_QUANTIZED = re.compile("taken as quanti[sz]ed")
+"""What every engine says of a network with wider operands than the chip has: it is not the network that was given."""
 
 
 @dataclass(frozen=True)
@@ -31,46 +37,58 @@ class ChipSection:
 
 
 def chip_section(documents: RunDocuments) -> ChipSection | None:
-    """Return the section, or None for a run that asked no chip."""
+    """Return the section, or None for a run that asked no chip; marks in the table are the remarks' numbers."""
     answers = documents.chips
     if not answers:
         return None
-    rows = [_row(answer) for answer in answers]
-    return ChipSection(
-        Table("Energy and latency of one inference by chip", heads(_TITLES, text=(0, 1, 2, 4, 7)), rows),
-        list(chip_remarks(answers)),
-    )
+    remarks = _remarks(answers)
+    marks = {reason: str(number) for number, reason in enumerate(remarks, start=1)}
+    rows = [_row(answer, marks) for answer in answers]
+    title = "Energy and latency of one inference by chip"
+    return ChipSection(Table(title, heads(_TITLES, _TEXT_COLUMNS), rows), list(remarks.values()))
 
 
-def _row(answer: Mapping[str, Any]) -> list[Cell]:
-    about = [Cell(answer["chip"], "", "name"), Cell(answer["kind"], "", "text"), Cell(answer["form"], "", "text")]
+def _row(answer: Mapping[str, Any], marks: Mapping[str, str]) -> list[Cell]:
+    changed = marks.get(_QUANTIZED.pattern, "") if is_quantized(answer) else ""
+    about = [Cell(answer["chip"], "", "name"), Cell(answer["form"], "", "text", changed)]
+    kind = Cell(answer["kind"], "", "text")
     if "reason" in answer:
-        return [*about, Cell("cannot run it", "", "num missing"), *[Cell("")] * 4]
+        return [*about, Cell("cannot run it", "", "num missing", marks[answer["reason"]]), *[Cell("")] * 5, kind]
     energy, latency = answer["total"]["energy_j"], answer["total"]["latency_s"]
+    left_out = ",".join(dict.fromkeys(marks[reason] for reason in answer["left_out"].values()))
     return [
         *about,
-        _figure(energy, "J"),
-        _band(energy),
-        _figure(latency, "s"),
-        Cell(percent(answer["covered"]), exact(answer["covered"]), "num"),
+        _figure(energy, "value", "J", marks.get(answer["refused"].get("energy", ""), "")),
+        *_band(energy),
+        _figure(latency, "value", "s", marks.get(answer["refused"].get("latency", ""), "")),
+        Cell(percent(answer["covered"]), exact(answer["covered"]), "num", left_out),
         Cell(answer["weakest_evidence"], "", "text"),
+        kind,
     ]
 
 
-def _figure(figure: Mapping[str, float] | None, unit: str) -> Cell:
+def _figure(figure: Mapping[str, float] | None, end: str, unit: str, mark: str = "") -> Cell:
     if figure is None:
-        return Cell("refused", "", "num missing")
-    return Cell(si(figure["value"], unit), exact(figure["value"]), "num")
+        return Cell("refused", "", "num missing", mark)
+    return Cell(si(figure[end], unit), exact(figure[end]), "num")
 
 
-def _band(figure: Mapping[str, float] | None) -> Cell:
-    if figure is None or figure["low"] == figure["high"]:
-        return Cell("", "", "text")
-    return Cell(f"{si(figure['low'], 'J')} to {si(figure['high'], 'J')}", "", "text")
+def _band(figure: Mapping[str, float] | None) -> list[Cell]:
+    """Return the low and the high end; an estimate without a band is not exact, so its ends are not repeated."""
+    if figure is None:
+        return [Cell("", "", "num")] * 2
+    if figure["low"] == figure["high"]:
+        return [Cell("not known", "", "num missing")] * 2
+    return [_figure(figure, end, "J") for end in ("low", "high")]
 
 
 def chip_remarks(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield why figures are missing and which layers are left out: each reason once, with the chips it holds for."""
+    yield from _remarks(answers).values()
+
+
+def _remarks(answers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the remarks by the reason that each of them gives."""
     refusals: dict[str, list[str]] = {}
     left_out: dict[str, list[tuple[str, list[str]]]] = {}
     for answer in answers:
@@ -81,13 +99,29 @@ def chip_remarks(answers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             refusals.setdefault(reason, []).append(f"{answer['chip']} refuses {question}")
         for reason, names in left_out_by_reason(answer["left_out"]).items():
             left_out.setdefault(reason, []).append((answer["chip"], names))
-    for reason, where in refusals.items():
-        yield f"{', '.join(dict.fromkeys(where))}: {reason}"
-    for reason, found in left_out.items():
-        chips = ", ".join(dict.fromkeys(chip for chip, _ in found))
-        most = max(len(names) for _, names in found)
-        layers = f"up to {most} layers such as {found[0][1][0]}" if most > 1 else found[0][1][0]
-        yield f"left out on {chips}, {layers}: {reason}"
+    # Names of forms have commas in them.
+    quantized: dict[str, list[str]] = {}
+    for answer in filter(is_quantized, answers):
+        quantized.setdefault(answer["chip"], []).append(answer["form"])
+    texts = {reason: f"{'; '.join(dict.fromkeys(where))}: {reason}" for reason, where in refusals.items()}
+    if quantized:
+        chips = ", ".join(f"{chip} ({'; '.join(forms)})" for chip, forms in quantized.items())
+        texts[_QUANTIZED.pattern] = (
+            f"Taken as quantized to the widest operands that the chip has, at an accuracy that is not known: {chips}."
+        )
+    return texts | {reason: _left_out_remark(reason, found) for reason, found in left_out.items()}
+
+
+def is_quantized(answer: Mapping[str, Any]) -> bool:
+    """Whether the estimate is one of the network at fewer bits than it was given with."""
+    return any(_QUANTIZED.search(text) for text in answer.get("assumptions", ()))
+
+
+def _left_out_remark(reason: str, found: Sequence[tuple[str, list[str]]]) -> str:
+    chips = ", ".join(dict.fromkeys(chip for chip, _ in found))
+    most = max(len(names) for _, names in found)
+    layers = f"up to {most} layers such as {found[0][1][0]}" if most > 1 else found[0][1][0]
+    return f"Left out on {chips}, {layers}: {reason}"
 
 
 def left_out_by_reason(left_out: Mapping[str, str]) -> dict[str, list[str]]:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
+from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.quantity import with_prefix
+from neuro.report.wrapped import print_wrapped
+
+_COLUMNS = ("MAC", "AC", "energy", "share")
+_ROOM_FOR_SHARES = 56
+"""Columns of a terminal below which the names of layers take the room of their shares."""
 
 
 def print_convention(console: Console, estimate: ConventionEstimate, by_default: bool) -> None:
     """Print layers, total, band, assumptions and sources; `by_default` says that nobody chose the convention."""
     chosen = " (by default; choose with --convention)" if by_default else ""
-    table = Table(title=escape(estimate.subject), title_justify="left")
+    print_wrapped(console, estimate.subject, style="italic")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     table.add_column("layer", overflow="fold")
-    for name in ("MAC", "AC", "energy", "share"):
+    shown = len(_COLUMNS) if console.width >= _ROOM_FOR_SHARES else len(_COLUMNS) - 1
+    for name in _COLUMNS[:shown]:
         table.add_column(name, justify="right", no_wrap=True)
     for layer in estimate.layers:
-        table.add_row(*_cells(layer, estimate.energy_j))
+        numbers = _numbers(layer.macs, layer.acs, layer.energy_j, estimate.energy_j)
+        table.add_row(escape(layer.name), *numbers[:shown])
     table.add_section()
-    table.add_row("total", *_numbers(estimate.macs, estimate.acs, estimate.energy_j, estimate.energy_j), style="bold")
+    total = _numbers(estimate.macs, estimate.acs, estimate.energy_j, estimate.energy_j)
+    table.add_row("total", *total[:shown], style="bold")
     console.print(table)
     console.print(f"Convention: {estimate.convention}{chosen}")
     low, high = estimate.energy_band_j
@@ -29,11 +39,7 @@ def print_convention(console: Console, estimate: ConventionEstimate, by_default:
     for heading, sentences in (("Assumptions", estimate.assumptions), ("Sources", estimate.sources)):
         console.print(f"{heading}:")
         for sentence in sentences:
-            console.print(f"  - {escape(sentence)}")
-
-
-def _cells(layer: ConventionLayer, total_j: float) -> tuple[str, ...]:
-    return (escape(layer.name), *_numbers(layer.macs, layer.acs, layer.energy_j, total_j))
+            print_wrapped(console, sentence, "  - ")
 
 
 def _numbers(macs: float, acs: float, energy_j: float, total_j: float) -> tuple[str, str, str, str]:

@@ -179,7 +179,7 @@ def _chips(documents: RunDocuments) -> list[str]:
     titles = [head.title for head in section.table.heads]
     rows = [[_escape(cell.text) for cell in row] for row in section.table.rows]
     remarks = "\n".join(f"- {_escape(remark)}" for remark in section.remarks)
-    return ["## On chips", _grid(titles, rows, text_columns=3), *([remarks] if remarks else [])]
+    return ["## On chips", _grid(titles, rows, text_columns=2), *([remarks] if remarks else [])]
 
 
 def _audit(documents: RunDocuments, form: FormKey) -> str:

@@ -138,9 +138,10 @@ def test_more_spikes_never_cost_less(name: str, rate: float, more: float) -> Non
 
 @pytest.mark.parametrize("name", CHIPS)
 @SOME
-@given(outputs=st.integers(1, 64), more=st.integers(1, 64), side=st.integers(1, 8))
-def test_more_channels_never_cost_less(name: str, outputs: int, more: int, side: int) -> None:
-    check_grown(name, spiking(outputs=outputs, side=side), spiking(outputs=outputs + more, side=side))
+@given(outputs=st.integers(1, 16), more=st.integers(1, 16), side=st.integers(1, 8))
+def test_more_channels_of_the_same_rate_never_cost_less(name: str, outputs: int, more: int, side: int) -> None:
+    # Channels by fours: a rate of 1/4 is a whole number of spikes. Silent channels may save what unused rows cost.
+    check_grown(name, spiking(outputs=4 * outputs, side=side), spiking(outputs=4 * (outputs + more), side=side))
 
 
 @pytest.mark.parametrize("name", CHIPS)

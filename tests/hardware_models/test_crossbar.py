@@ -225,6 +225,12 @@ def test_layers_that_overlap() -> None:
     assert seconds(estimate(two, arrays(start_share=0.75))) == pytest.approx(0.75 * 80 + 80)
 
 
+def test_a_layer_that_overlaps_a_short_one_is_still_finished() -> None:
+    # 80 s, then from second 60 on 1 position of 4 phases and 4 turns, 16 s: done at 76, when the first is not.
+    short = dense(rows=1).layers[0].model_copy(update={"name": "fc2"})
+    assert seconds(estimate(workload(dense().layers[0], short), arrays(start_share=0.75))) == pytest.approx(80)
+
+
 @pytest.mark.parametrize("missing", ["array.rows", "array.energy", "adc.energy", "adc.time", "cell.bits"])
 def test_missing_figures_are_named(missing: str) -> None:
     with pytest.raises(InputError, match=f"no figure '{missing}'"):

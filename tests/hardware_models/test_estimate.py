@@ -158,3 +158,17 @@ def test_blocks_of_variants_join_to_the_whole(monkeypatch: pytest.MonkeyPatch) -
     assert blocks.total_energy_j is not None
     assert (whole.total_energy_j == blocks.total_energy_j).all()
     assert whole.total_energy_j.shape == (3, 50)
+
+
+def test_an_unknown_execution_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown execution 'batched'; did you mean 'time-batched'"):
+        estimate(NETWORK, chip("generic_45nm"), Run("batched"))  # type: ignore[arg-type]
+
+
+def test_a_monte_carlo_band_holds_the_value() -> None:
+    # Figures at the low end of their bands: every draw lies above the value.
+    one = changed("generic_45nm", {"mac.energy": (1, 1, 5), "dram.energy": (1, 1, 5)})
+    found = estimate(NETWORK, one, samples=50)
+    for total in (found.total_energy_j, found.total_latency_s):
+        assert total is not None
+        assert total[1] <= total[0] <= total[2]

@@ -99,3 +99,25 @@ def test_a_figure_that_was_read_is_remembered() -> None:
     assert "dram.energy" not in hw
     with pytest.raises(InputError, match="needed for a test"):
         hw("dram.energy", "a test")
+
+
+@pytest.mark.parametrize(
+    ("variants", "sentence"),
+    [
+        ({"array.clock": [0.0, 1e6]}, "finite numbers of more than 0"),
+        ({"array.rows": [1e30]}, "whole numbers of at most"),
+        ({"array.rows": []}, "one for each variant"),
+        ({"array.rows": ["8"]}, "one for each variant"),
+        ({"array.rows": [True]}, "one for each variant"),
+    ],
+)
+def test_variants_that_no_chip_has_are_refused(variants: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Hardware(TOY, variants)
+
+
+def test_draws_and_seeds_are_whole_numbers() -> None:
+    with pytest.raises(InputError, match="samples is -1"):
+        Hardware(TOY, samples=-1)
+    with pytest.raises(InputError, match="seed is -1"):
+        Hardware(TOY, samples=5, seed=-1)

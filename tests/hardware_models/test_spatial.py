@@ -318,3 +318,35 @@ def test_layers_of_other_kinds_are_left_out_by_name() -> None:
 def test_settings_that_do_not_fit_are_refused(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         estimate(workload(dense()), chip(settings=changed))
+
+
+def test_variants_of_the_partial_sums_are_those_chips() -> None:
+    network, widths = workload(dense(8, 64, 64)), np.array([8, 12, 16])
+    found = estimate_variants(network, chip(), {"accumulator.bits": widths})
+    whole = [total(estimate(network, chip(accumulator__bits=int(one)))) for one in widths]
+    np.testing.assert_allclose(found.total_energy_j[0], whole)
+    assert len(set(whole)) > 1
+
+
+def test_a_variant_does_not_depend_on_the_ones_beside_it() -> None:
+    network, reads = workload(dense(8, 64, 64), dense(30, 100, 50, name="b")), np.geomspace(1e-14, 1e-8, 7)
+    forth, back = (
+        estimate_variants(network, chip(), {"memory.dram.read_energy": order}).total_energy_j
+        for order in (reads, reads[::-1])
+    )
+    np.testing.assert_allclose(forth, back[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("figure", "sentence"),
+    [
+        ("memory__bufer__capacity", "unknown memory .* 'bufer'; did you mean 'buffer'"),
+        ("axis__column__size", "unknown axis .* 'column'; did you mean 'columns'"),
+    ],
+)
+def test_a_figure_of_no_memory_or_axis_is_refused(figure: str, sentence: str) -> None:
+    one = chip()
+    added = one.figures["memory.buffer.capacity"].model_copy(update={"unit": "B" if "memory" in figure else "1"})
+    slip = one.model_copy(update={"figures": {**one.figures, figure.replace("__", "."): added}})
+    with pytest.raises(InputError, match=sentence):
+        estimate(workload(dense(8, 64, 64)), slip)

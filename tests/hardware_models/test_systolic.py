@@ -264,3 +264,26 @@ def test_convolutions_that_cannot_be() -> None:
         lower_conv(9, 9, 3, 3, 8, 9, (1, 2, 3))
     with pytest.raises(InputError, match="padding"):
         lower_conv(9, 9, 3, 3, 8, 9, padding=-1)
+
+
+def test_convolutions_whose_shapes_do_not_broadcast() -> None:
+    with pytest.raises(InputError, match=r"ifmap height \(2,\), ifmap width \(3,\) do not broadcast"):
+        lower_conv([8, 9], [8, 9, 10], 3, 3, 4, 4)
+
+
+def test_rows_of_uneven_length_are_refused() -> None:
+    with pytest.raises(InputError, match="whose rows differ in length"):
+        simulate_gemm([[1], [1, 2]], 2, 3, 8, 8)
+
+
+def test_numpy_integers_kept_as_objects_are_exact() -> None:
+    # (2^63 + 5) * 2^40 * 3 needs 105 bits; numpy's uint64 would wrap.
+    m = np.array([np.uint64(2**63 + 5)], dtype=object)
+    assert simulate_gemm(m, 2**40, 3, 8, 8).macs[0] == (2**63 + 5) * 2**40 * 3
+
+
+def test_output_sizes_beyond_64_bits_are_exact() -> None:
+    huge = np.array([2**62])
+    assert lower_conv(huge, 1, 1, 1, 1, 1, padding=(huge, 0)).m[0] == 3 * 2**62
+    with pytest.raises(InputError, match="exceeds the padded input"):  # 2^33 (2^33 - 1) + 1 rows, not a negative number
+        lower_conv(np.array([5]), 5, 2**33, 1, 1, 1, dilation=(np.array([2**33]), 1))

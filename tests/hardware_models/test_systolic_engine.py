@@ -209,6 +209,35 @@ def test_activations_that_stay_on_the_chip() -> None:
     assert kept.traffic_bytes["dram"][0, 0].tolist() == [35 + 21, 21 + 15]
 
 
+def test_activations_of_all_timesteps_must_fit_where_a_layer_runs_them_at_once() -> None:
+    def layer(**extra: Any) -> Layer:
+        return int8_layer(timesteps=4, **extra)
+
+    network = workload(layer(consumers=("next",)), layer().model_copy(update={"name": "next"}), timesteps=4)
+    # Half of the ifmap buffer, 59 bytes, holds 35 inputs of one timestep, not the 140 of four. As both column folds
+    # would fetch those again, the timesteps run in a product each and fetch 21 weights 4 times.
+    small = chip({"buffer.ifmap.capacity": (118, "B")}, activations="on-chip")
+    together = cost(network, small).traffic_bytes["dram"][0, 0]
+    assert together.tolist() == [140 + 4 * 21, 140 + 4 * 21 + 60]
+    apart = cost(network, small, execution="step-by-step").traffic_bytes["dram"][0, 0]
+    assert apart.tolist() == [140 + 4 * 21, 4 * 21 + 60]
+
+
+def test_timesteps_run_apart_where_together_they_would_not_fit() -> None:
+    network = workload(int8_layer(timesteps=16), timesteps=16)
+    # Together: M = 80. 560 inputs exceed half a buffer and come once for each of 2 column folds; 80 x 2 partial sums
+    # exceed 125 words, so that 80 * 3 of 4 bytes go out and come back. Apart: 35 inputs and 5 x 2 sums fit.
+    together, apart = 2 * 560 + 21 + 240 + 2 * 4 * 240, 560 + 16 * 21 + 240
+    tight, roomy = cost(network), cost(network, chip({"buffer.ofmap.capacity": (2, "KiB")}))
+    assert tight.traffic_bytes["dram"].sum() == apart < together
+    assert any("1 of 1 such layers run in a product each" in said for said in tight.assumptions)
+    assert tight.cycles is not None
+    # 16 products of 4 folds of 5 + 8 cycles. DRAM is waited for in neither.
+    assert tight.cycles.ravel()[0] == pytest.approx(832)
+    # With room for the sums, inputs that come twice are still more than filters that come 16 times.
+    assert roomy.traffic_bytes["dram"].sum() == min(together - 2 * 4 * 240, apart)
+
+
 def test_weights_that_stay_on_the_chip_all_or_none() -> None:
     network = workload(int8_layer(), int8_layer().model_copy(update={"name": "next"}))
     assert cost(network, chip(weights="resident")).traffic_bytes["dram"].sum() == 2 * 50

@@ -333,6 +333,7 @@ def test_accumulates_leave_padding_out(bounds: Bounds) -> None:
         (f"name: a, kind: linear, in: 4, filters: 2, neuron: lif, {DENSE}", "rate is missing"),
         (f"name: a, kind: linear, in: 4, filters: 2, neuron: liff, rate: 0.5, {DENSE}", "did you mean lif"),
         ("name: a, kind: matmul, m: 3, k: 4", "n is missing"),
+        (f"name: a, kind: linear, in: 4, filters: 2, timesteps: 99999999999, {DENSE}", "give at most 1000000"),
     ],
 )
 def test_a_bad_layer_is_refused(tmp_path: Path, layer: str, message: str) -> None:
@@ -422,3 +423,8 @@ def test_a_bad_csv_is_refused(tmp_path: Path, text: str, message: str) -> None:
         read_csv(tmp_path, text)
     assert message in str(error.value)
     assert "net.csv" in str(error.value)
+
+
+def test_a_default_whose_key_is_no_word_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="defaults: the key 8 is no word"):
+        one(tmp_path, f"name: a, kind: linear, in: 4, filters: 2, {DENSE}", "defaults: {8: 8}")

@@ -1,0 +1,53 @@
+"""The forms of a run that chips are asked about: the spiking variant, and every rival that could beat it.
+
+All have b = ceil(log2(T + 1)) bits beside their own widths, for b-bit integers hold as many levels as T spikes.
+The parent is asked as trained and merged: merged it has more operations, as trained more and smaller layers.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hardware_models.conventions import rival_bits
+from hardware_models.layer_table import LayerTable, layer_table
+from hardware_models.workload import Workload
+from neuro.records import WORKLOAD_FILES, FormKey
+from neuro.report.documents import FORM_NAMES
+
+
+def read_run_forms(directory: Path) -> dict[str, LayerTable]:
+    """Return the compared forms of a run directory, by name.
+
+    Raises:
+        InputError: the workload of the spiking variant is missing, or one is damaged.
+    """
+    spiking, *parents = ((form, directory / WORKLOAD_FILES[form]) for form in _FORMS)
+    found = [spiking, *((form, path) for form, path in parents if path.exists())]
+    return compared_forms({form: Workload.load(path) for form, path in found})
+
+
+def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> dict[str, LayerTable]:
+    """Return the columns of each form that chips are asked about, by name.
+
+    `Spiking, 3 bits` has integer weights of as many bits; `Parent` is the floating-point parent, merged; `Unmerged`
+    is the parent with its branches, as trained.
+
+    Args:
+        workloads: the measured forms; `spiking-merged`, and as far as they are there `float-merged` and `float`.
+    """
+    measured: dict[str, Workload] = {str(form): workload for form, workload in workloads.items()}
+    bits = rival_bits(measured["spiking-merged"].timesteps)
+    spiking = layer_table(measured["spiking-merged"])
+    forms = {FORM_NAMES["spiking-merged"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
+    if "float-merged" in measured:
+        merged = layer_table(measured["float-merged"])
+        forms |= {"Parent, merged": merged, f"Parent, {bits} bits": merged.with_bits(bits)}
+    if "float" in measured:
+        parent = layer_table(measured["float"])
+        # As trained it is asked in floating point only where there is no merged form: of two like rows one is enough.
+        forms |= {} if "float-merged" in measured else {"Parent, unmerged": parent}
+        forms |= {f"Unmerged, {bits} bits": parent.with_bits(bits)}
+    return forms
+
+
+_FORMS: tuple[FormKey, ...] = ("spiking-merged", "float-merged", "float")
