@@ -28,6 +28,12 @@ from hardware_models.yaml_files import read_yaml, validated
 
 SCHEMA: Final = "neuro.chip/1"
 
+PLAUSIBLE: Final = {
+    **{"J": 1e-3, "J/bit": 1e-6, "J/B": 1e-5, "s": 10.0, "W": 1e5},
+    **{"Hz": 1e11, "1/s": 1e18, "B/s": 1e17},
+}
+"""Largest figures that can be meant, by unit: a thousand times and more beyond any chip; most mean a wrong prefix."""
+
 Kind = Literal["neuromorphic", "accelerator", "npu", "gpu", "fpga", "microcontroller", "in-memory"]
 
 
@@ -170,6 +176,11 @@ def _check_figure(name: str, figure: Quantity, specs: tuple[FigureSpec, ...], en
         raise ValueError(f"figures.{name} reaches {high:g} {spec.unit}; give a finite number")
     if low < 0 or (spec.kind == "rate" and low == 0):
         raise ValueError(f"figures.{name} is {low:g} {spec.unit}; give a positive figure")
+    if high > PLAUSIBLE.get(spec.unit, math.inf):
+        raise ValueError(
+            f"figures.{name} reaches {high:g} {spec.unit}, beyond anything built (at most {PLAUSIBLE[spec.unit]:g} "
+            f"{spec.unit}); check its unit"
+        )
     if spec.kind == "size" and (figure.si < 1 or not math.isclose(figure.si, round(figure.si), rel_tol=1e-12)):
         raise ValueError(f"figures.{name} is {figure.si:g}; give a whole number of at least 1")
     if spec.kind == "size" and high > LARGEST_SIZE:

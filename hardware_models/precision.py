@@ -35,8 +35,8 @@ class Precision(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input_bits: int = Field(ge=1)
-    weight_bits: int = Field(ge=1)
+    input_bits: int = Field(ge=1, le=128)
+    weight_bits: int = Field(ge=1, le=128)
     narrower: Literal["fixed", "scaled"] = "fixed"
     wider: Literal["quantize", "passes"] = "quantize"
 

@@ -32,7 +32,7 @@ class SparsityRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: Policy = "none"
-    group: int = Field(default=1, ge=1)
+    group: int = Field(default=1, ge=1, le=2**20)
 
     @model_validator(mode="after")
     def _group_belongs_to_group_skip(self) -> SparsityRule:

@@ -69,7 +69,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    batch: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1, le=2**20)
     sparsity: Literal["gate", "none"] = "gate"
     compression: Literal["run-length", "none"] = "run-length"
 
