@@ -30,7 +30,7 @@ def rows() -> Iterator[Row]:
         yield Row(
             TARGET,
             "silicon",
-            f"{line.quantity}, by layer",
+            line.quantity,
             None,
             None,
             "",

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from hardware_models.files import write_atomically
-from hardware_models.validation.scorecard import UNSCORED, scorecard, to_document
+from hardware_models.validation.scorecard import scorecard
 from neuro.cli.terminal import Terminal
 from neuro.report.scorecard import scorecard_lines
 
@@ -25,13 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the scorecard, and write it where asked."""
-    rows = scorecard()
-    text = json.dumps(to_document(rows), indent=1, ensure_ascii=False)
+    card = scorecard()
+    text = json.dumps(card.to_document(), indent=1, ensure_ascii=False)
     if args.json == Path("-"):
         print(text)
         return 0
     console = Terminal()
-    for line in scorecard_lines(rows, UNSCORED, console.width):
+    for line in scorecard_lines(card, console.width):
         console.print(line, soft_wrap=True)  # wrapped already
     if args.json:
         with write_atomically(args.json) as file:

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.text import Text
 
 from hardware_models.quantity import with_prefix
-from hardware_models.validation.row import NOTHING, Row, Unscored
+from hardware_models.validation.row import NOTHING, Row
+from hardware_models.validation.scorecard import Scorecard
+from hardware_models.validation.speed import SpeedRow
 from neuro.report.wrapped import wrapped
 
 _WIDEST = 110
@@ -30,15 +32,12 @@ _LEGEND = (
 )
 
 
-def scorecard_lines(rows: Sequence[Row], unscored: Sequence[Unscored], width: int) -> Iterator[Text]:
+def scorecard_lines(card: Scorecard, width: int) -> Iterator[Text]:
     """Yield the lines of the scorecard, none longer than `width` columns (40 or more).
 
-    Args:
-        rows: of all targets; those of one target stand together, in the order of its first row.
-        unscored: targets without rows, and why.
-        width: columns of the terminal.
+    Rows of one target stand together, in the order of its first row.
     """
-    width = min(width, _WIDEST)
+    rows, width = card.rows, min(width, _WIDEST)
     targets: dict[str, list[Row]] = {}
     for row in rows:
         targets.setdefault(row.target, []).append(row)
@@ -57,9 +56,10 @@ def scorecard_lines(rows: Sequence[Row], unscored: Sequence[Unscored], width: in
         for text, number in notes.items():
             yield from wrapped(text, width, f"{_INDENT}[{number}] " if number else _INDENT, "dim")
         yield Text()
-    for left in unscored:
+    yield from _speed_lines(card.speeds, width)
+    for left in card.unscored:
         yield from wrapped(f"Not scored: {left.target}: {left.reason}", width)
-    yield from _verdict(rows, width)
+    yield from _verdict(card, width)
     yield from wrapped(_LEGEND, width, style="dim")
 
 
@@ -155,8 +155,24 @@ def _marks(row: Row, notes: Mapping[str, int]) -> str:
     return f"[{','.join(map(str, numbers))}]" if numbers else ""
 
 
-def _verdict(rows: Sequence[Row], width: int) -> Iterator[Text]:
+def _speed_lines(speeds: Sequence[SpeedRow], width: int) -> Iterator[Text]:
+    """Yield the measured speeds, each with its goal and what it means."""
+    yield from wrapped("Speed [measured on this machine, now]", width, style="bold")
+    for row in speeds:
+        least = "at most" if row.unit == "s" else "at least"
+        figures = f"{_figure(row.value, row.unit)}, goal {least} {_figure(row.goal, row.unit)}: "
+        verdict = "ok" if row.met else "MISSED"
+        for line in wrapped(f"{row.quantity}: {figures}{verdict}", width, _INDENT):
+            line.highlight_words([verdict], "green" if row.met else "bold red")
+            yield line
+        if row.note:
+            yield from wrapped(_sentence(row.note), width, 2 * _INDENT, "dim")
+    yield Text()
+
+
+def _verdict(card: Scorecard, width: int) -> Iterator[Text]:
     """Yield how many goals are reached, those that are not, and how far off rows without a goal are."""
+    rows = card.rows
     asked = [row for row in rows if row.goal is not None]
     missed = [row for row in asked if not row.met]
     fitted = sum(row.fitted != NOTHING for row in asked if row.met)
@@ -166,6 +182,8 @@ def _verdict(rows: Sequence[Row], width: int) -> Iterator[Text]:
         text = f"MISSED {row.target}: {row.quantity}: {share(row.error, row.cases == 1)}, goal {_cells(row)[2]}"
         for line in wrapped(text, width, _INDENT):
             yield _marked(line.plain, row)
+    slow = sum(not row.met for row in card.speeds)
+    yield from wrapped(f"{len(card.speeds) - slow} of {len(card.speeds)} goals of speed reached.", width)
     free = sorted((row for row in rows if row.goal is None), key=lambda row: -abs(row.error))
     far = [row for row in free if abs(row.error) > _FAR_OFF]
     if not free:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import pytest
 
 from hardware_models.validation.row import Row, Unscored, single
+from hardware_models.validation.scorecard import Scorecard
+from hardware_models.validation.speed import SpeedRow
 from neuro.report.scorecard import compared, scorecard_lines, share
 
 MANY = Row("Chip A", "silicon", "energy by layer", None, None, "J", 0.0462, 0.2044, 13, 0.08, "3 constants", "a remark")
 MISSED = single("Chip A", "silicon", "energy of a query", 1.448e-3, 1.33e-3, "J", 0.02, note="Read in transcription.")
 COUNT = single("Other", "simulated", "cycles", 86016.0, 86016.0, "", 0.0)
 FREE = single("Other", "simulated", "latency of a network with a rather long name", 0.5, 1.0, "s", None)
+SPEEDS = [SpeedRow("a network", 3.0, "s", 2.0, "Twice as fast."), SpeedRow("evaluations", 3e6, "1/s", 1e6)]
 ROWS = [MANY, COUNT, MISSED, FREE]
 
 
 def shown(width: int = 80, rows: list[Row] = ROWS, unscored: tuple[Unscored, ...] = ()) -> list[str]:
-    return [line.plain for line in scorecard_lines(rows, unscored, width)]
+    return [line.plain for line in scorecard_lines(Scorecard(rows, SPEEDS, unscored), width)]
 
 
 @pytest.mark.parametrize(
@@ -67,3 +70,10 @@ def test_the_verdict_names_what_was_missed_and_what_is_far_off() -> None:
 
 def test_what_is_not_scored_is_said() -> None:
     assert "Not scored: Chip B: nothing is published" in shown(unscored=(Unscored("Chip B", "nothing is published"),))
+
+
+def test_a_speed_is_shown_beside_its_goal() -> None:
+    lines = "\n".join(shown(200))
+    assert "a network: 3.000 s, goal at most 2.000 s: MISSED" in lines
+    assert "evaluations: 3.000 M/s, goal at least 1.000 M/s: ok" in lines
+    assert "1 of 2 goals of speed reached." in lines
