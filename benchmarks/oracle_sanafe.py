@@ -6,7 +6,8 @@
 SANA-FE is licensed under the GPL: it is run beside this project as an oracle. Nothing of it is imported by the
 package or shipped; what this script writes are counts and figures that it measured:
 
-    sanafe.json   per scenario: cores of each layer, totals, and packets between pairs of cores
+    sanafe.json   per scenario: cores of each layer, totals, and packets between pairs of cores; and, of dense layers
+                  from few cores to many, the seconds of a timestep
     sanafe.npz    per scenario, `[timesteps, cores]`: firings, updates, packets out, packets in, synaptic operations;
                   and `[timesteps]` the seconds of its two timing models;
                   `channels`, `[timesteps, channels of all layers]`: firings, which no mapping changes
@@ -34,10 +35,26 @@ SCENARIOS = {
     "tutorial": ((1, 4, 16, 16, 4, 1), 1),
     "spread": ((2, 8, 24, 32, 8, 2), 7),
     "packed": ((1, 4, 6, 8, 1, 1), 7),
+    "even": ((3, 6, 12, 20, 6, 1), 7),
+    "early": ((1, 6, 32, 10, 2, 1), 7),
+    "wide": ((4, 12, 20, 48, 12, 4), 7),
+    "funnel": ((1, 8, 8, 30, 5, 1), 7),
+    "late": ((2, 4, 10, 16, 16, 2), 7),
 }
-"""Cores of each layer, and which timesteps are kept by core: the tutorial's own mapping, all of them; and two other
-mappings to test on, every seventh (the stimulus repeats itself every 10 or so). The last has as few cores as hold
+"""Cores of each layer, and which timesteps are kept by core: the tutorial's own mapping, all of them; and seven other
+mappings to test on, every seventh (the stimulus repeats itself every 10 or so). `packed` has as few cores as hold
 1024 neurons each."""
+FANS = (
+    *((64, 1024, 1, 16, firing) for firing in (1, 4, 16, 64)),
+    *((64, 1024, 4, 16, firing) for firing in (4, 16, 64)),
+    *((256, 1024, 4, 64, firing) for firing in (16, 128)),
+    *((256, 512, 16, 64, firing) for firing in (64, 256)),
+    *((512, 64, 32, 2, firing) for firing in (128, 512)),
+    *((256, 512, 8, 8, firing) for firing in (32, 256)),
+)
+"""Dense layers: neurons that send and receive, cores of each, and how many fire in every timestep, evenly spread."""
+FAN_RUNS = 7
+FAN_NAMES = ("senders", "receivers", "sender_cores", "receiver_cores", "firing")
 CHANNELS = (1, 16, 32, 64, 11, 11)
 """Output channels of each layer; neurons are numbered channel by channel."""
 TIMESTEPS = 1000
@@ -195,6 +212,38 @@ def _of_layers(by_core: Any, cores_of_layer: tuple[int, ...]) -> list[int]:
     return [int(total) for total in np.add.reduceat(by_core.sum(axis=0), first)]
 
 
+def fan(senders: int, receivers: int, sender_cores: int, receiver_cores: int, firing: int) -> dict[str, Any]:
+    """Return the seconds of the third timestep of a dense layer by both timing models.
+
+    The detailed one differs between runs of one process: the median of some is given, and the least and the most.
+    """
+    chosen = set(np.linspace(0, senders - 1, firing).round().astype(int).tolist())
+
+    def seconds(model: str) -> float:
+        arch = sanafe.load_loihi()
+        snn = sanafe.Network()
+        source = sanafe.layers.Input2D(snn, senders, 1, threshold=1.0)
+        target = sanafe.layers.Dense(snn, source, receivers, np.full((senders, receivers), 0.001), threshold=1e9)
+        cores = arch.cores()
+        for index, neuron in enumerate(source):
+            neuron.set_attributes(model_attributes={"bias": 2.0 if index in chosen else 0.0})
+            neuron.map_to_core(cores[index * sender_cores // senders])
+        for index, neuron in enumerate(target):
+            neuron.map_to_core(cores[sender_cores + index * receiver_cores // receivers])
+        chip = sanafe.SpikingChip(arch)
+        chip.load(snn)
+        return float(chip.sim(4, timing_model=model, perf_trace=True)["perf_trace"]["sim_time"][2])
+
+    detailed = sorted(seconds("detailed") for _ in range(FAN_RUNS))
+    figures = (senders, receivers, sender_cores, receiver_cores, firing, seconds("simple"))
+    found: dict[str, Any] = dict(zip((*FAN_NAMES, "simple_s"), figures, strict=True))
+    return found | {
+        "detailed_s": detailed[FAN_RUNS // 2],
+        "detailed_least_s": detailed[0],
+        "detailed_most_s": detailed[-1],
+    }
+
+
 def main() -> None:
     """Write both files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -203,6 +252,7 @@ def main() -> None:
     document: dict[str, Any] = {
         "provenance": "SANA-FE 2.2.9 (pip), DVS gesture network of its tutorial 5 on its architecture loihi.yaml, "
         f"{TIMESTEPS} timesteps; written by benchmarks/oracle_sanafe.py",
+        "fans": [fan(*sizes) for sizes in FANS],
         "scenarios": {},
     }
     packed = {}

@@ -116,12 +116,16 @@ class CoreWork:
         receipt: `[2, U, Q, T]` packets received, synaptic operations.
         reached: `[U, Q]` cores that an event is sent to.
         packets: `[U, W, T]` packets of each wire.
+        operations: `[W, T]` synaptic operations of each wire's packets.
+        busiest_sender: `[U, W, T]` share of them that the busiest core of its population sends.
     """
 
     generation: Array
     receipt: Array
     reached: Array
     packets: Array
+    operations: Array
+    busiest_sender: Array
 
 
 def reach(table: LayerTable, groups: Populations, split: Split, by_rows: Array) -> tuple[Array, Array]:
@@ -172,7 +176,8 @@ def core_work(table: LayerTable, groups: Populations, counts: Events, split: Spl
     of_events = _busiest(grouped, first, size, np.minimum(here, table.groups[groups.synapses]), known, steps)
     of_events = np.where(known[:, :, None], of_events, channels_read[:, :, None])
     receipt = np.stack([counts.received * seen[:, :, None] * of_events, counts.operations * of_operations])
-    return CoreWork(generation, receipt, reached, packets)
+    operations = counts.operations[target] * counts.wire_share[:, None]
+    return CoreWork(generation, receipt, reached, packets, operations, share[:, source])
 
 
 def _group_counts(table: LayerTable, groups: Populations) -> tuple[Array, Array, Array]:

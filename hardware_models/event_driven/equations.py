@@ -67,6 +67,21 @@ def slowest(work: Array, seconds: Array, of_variant: Array) -> Array:
     return out
 
 
-def timestep_seconds(generation: Amount, receipt: Amount, links: Amount, barrier: Amount, tick: Amount) -> Array:
-    """Return the time of a timestep: `max(max(generation, receipt, links) + barrier, tick)`; all broadcast."""
-    return np.asarray(np.maximum(np.maximum(np.maximum(generation, receipt), links) + barrier, tick))
+def waiting_work(whole: Amount, busiest: Amount, senders: Amount, together: Amount, alone: Amount) -> Array:
+    """Return the receipts that packets take which wait for each other: `L W + L_1 (W_s - W / n)`; all broadcast.
+
+    Args:
+        whole: W, packets or operations of all receipts.
+        busiest: W_s / W, share that one sender's packets have in it, at least 1 / n.
+        senders: n, how many cores the senders' work would fill.
+        together, alone: L and L_1, see `waiting`.
+    """
+    return np.asarray(whole * (together + alone * (busiest - 1.0 / senders)))
+
+
+def timestep_seconds(
+    generation: Amount, receipt: Amount, links: Amount, waiting: Amount, barrier: Amount, tick: Amount
+) -> Array:
+    """Return the time of a timestep: `max(max(generation, receipt, links, waiting) + barrier, tick)`; all broadcast."""
+    busy = np.maximum(np.maximum(np.maximum(generation, receipt), links), waiting)
+    return np.asarray(np.maximum(busy + barrier, tick))

@@ -83,6 +83,31 @@ class Hops:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """Tiles that ranges of cores lie on, range after range, on meshes of at most `width x height` tiles.
+
+    Attributes:
+        item: `[I]` range of each.
+        tile: `[I]` its number, counted through all chips.
+        per_chip: `[I]` tiles of one chip.
+        chip, x, y: `[I]` where it is.
+        cores: `[I]` cores of the range that lie on it.
+        share: `[I]` share of the range's cores that they are.
+    """
+
+    item: Array
+    tile: Array
+    per_chip: Array
+    chip: Array
+    x: Array
+    y: Array
+    cores: Array
+    share: Array
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
 class _Parts:
     """Ranges cut at chip borders. `start`, `count` `[R]`: first part and number of parts of each range.
 
@@ -160,7 +185,7 @@ def link_packets(
     ):
         # Along x a packet keeps the row of its source; along y it is in the column of its destination.
         first_line, lines = _ranges(of_part, len(parts.chip))
-        at, index = _expand(first_line[owner], lines[owner])
+        at, index = expand(first_line[owner], lines[owner])
         before = by[index].cumsum(axis=1)[:, :-1]
         beyond = 1.0 - other[reader[at]].cumsum(axis=1)[:, :-1]
         rest = by[index].sum(axis=1)[:, None] - before
@@ -208,20 +233,41 @@ def _busiest(place: Array, line: Array, flows: Array, packets: Array, group: Arr
     return most
 
 
+def tiles_of(first: Array, cores: Array, mesh: Mesh) -> Tiles:
+    """Return the tiles of ranges of cores.
+
+    Args:
+        first: `[R]` first core of each range.
+        cores: `[R]` its cores, at least 1.
+        mesh: the chip; sizes are integers or `[R]`.
+    """
+    per_tile = np.broadcast_to(mesh.cores_per_tile, first.shape)
+    first_tile = first // per_tile
+    item, tile = expand(first_tile, (first + cores - 1) // per_tile - first_tile + 1)
+    per_chip = np.broadcast_to(mesh.columns * mesh.rows, first.shape)[item]
+    low = np.maximum(tile * per_tile[item], first[item])
+    held = np.minimum((tile + 1) * per_tile[item], (first + cores)[item]) - low
+    sizes = mesh.resized([np.broadcast_to(size, first.shape)[item] for size in mesh.sizes])
+    x, y = positions(tile % per_chip, sizes)
+    return Tiles(
+        item=item,
+        tile=tile,
+        per_chip=per_chip,
+        chip=tile // per_chip,
+        x=x,
+        y=y,
+        cores=held,
+        share=held / cores[item],
+        width=int(np.max(mesh.columns)),
+        height=int(np.max(mesh.rows)),
+    )
+
+
 def _parts(first: Array, cores: Array, mesh: Mesh) -> _Parts:
     """Cut ranges into tiles and gather them by chip, row and column."""
-    per_tile = np.broadcast_to(mesh.cores_per_tile, first.shape)
-    tiles_per_chip = np.broadcast_to(mesh.columns * mesh.rows, first.shape)
-    first_tile = first // per_tile
-    tiles = (first + cores - 1) // per_tile - first_tile + 1
-    item, tile = _expand(first_tile, tiles)
-    low = np.maximum(tile * per_tile[item], first[item])
-    high = np.minimum((tile + 1) * per_tile[item], (first + cores)[item])
-    share = (high - low) / cores[item]
-    chip = tile // tiles_per_chip[item]
-    sizes = mesh.resized([np.broadcast_to(size, first.shape)[item] for size in mesh.sizes])
-    x, y = positions(tile % tiles_per_chip[item], sizes)
-    width, height = int(np.max(mesh.columns)), int(np.max(mesh.rows))
+    tiles = tiles_of(first, cores, mesh)
+    item, chip, x, y, share = tiles.item, tiles.chip, tiles.x, tiles.y, tiles.share
+    width, height = tiles.width, tiles.height
 
     new = np.ones(len(item), dtype=bool)
     new[1:] = (item[1:] != item[:-1]) | (chip[1:] != chip[:-1])
@@ -259,8 +305,8 @@ def _lines(part: Array, line: Array, along: Array, share: Array, lines: int, len
 def _part_pairs(parts: _Parts, pairs: Array) -> tuple[Array, Array, Array]:
     """Return (pair, part of the sender, part of the receiver) of every combination."""
     fan = parts.count[pairs[:, 1]]
-    pair, a = _expand(parts.start[pairs[:, 0]], parts.count[pairs[:, 0]])
-    again, b = _expand(parts.start[pairs[pair, 1]], fan[pair])
+    pair, a = expand(parts.start[pairs[:, 0]], parts.count[pairs[:, 0]])
+    again, b = expand(parts.start[pairs[pair, 1]], fan[pair])
     return pair[again], a[again], b
 
 
@@ -270,7 +316,7 @@ def _ranges(sorted_owner: Array, count: int) -> tuple[Array, Array]:
     return start, np.searchsorted(sorted_owner, np.arange(count), "right") - start
 
 
-def _expand(start: Array, count: Array) -> tuple[Array, Array]:
+def expand(start: Array, count: Array) -> tuple[Array, Array]:
     """Return (i, start[i] + j) for every i and j < count[i]."""
     item = np.repeat(np.arange(len(count)), count)
     return item, np.repeat(start - np.cumsum(count) + count, count) + np.arange(len(item))

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.event_driven.counts import reach
+from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.network import Network
 from hardware_models.event_driven.populations import Populations
 from hardware_models.hardware import Hardware
@@ -38,10 +40,28 @@ def assumptions(table: LayerTable, groups: Populations, laid: Network, hw: Hardw
         if hw.settings.one_core
         else "Limits of cores are taken as limits on totals; populations lie on contiguous cores in execution order "
         f"({hw.settings.placement}), {FILLED[hw.settings.balance]}, and packets leave a population's cores evenly.",
+        *_of_mesh(laid, hw),
+        *_of_power(laid, hw),
         *_of_network(table, groups, hw, on_chip),
         *_of_allocation(table, groups, laid, hw),
         *(f"{name} is not counted: {reason}" for name, reason in sorted(hw.settings.without.items())),
     )
+
+
+def _of_mesh(laid: Network, hw: Hardware) -> Iterator[str]:
+    if hw.settings.blocking and laid.mesh is not None:
+        yield (
+            "Packets of a layer wait for each other on the mesh while their receivers are busy, and block their "
+            "senders; packets of different layers do not, and nor do those that cross to another chip."
+        )
+
+
+def _of_power(laid: Network, hw: Hardware) -> Iterator[str]:
+    if hw.answers("energy") and "power.chip" in hw and not hw.settings.one_core:
+        number = int(laid.chips[laid.fits].max())
+        occupied = int(laid.total[laid.fits].max())
+        chips = "the whole chip" if number == 1 else f"{number} whole chips"
+        yield f"Static power is that of {chips}, of which the network occupies {occupied} cores."
 
 
 def _of_network(table: LayerTable, groups: Populations, hw: Hardware, on_chip: Array) -> Iterator[str]:
@@ -84,6 +104,12 @@ def _of_allocation(table: LayerTable, groups: Populations, laid: Network, hw: Ha
             f"{_layers(wide)} wider weights than the chip stores; they are taken as quantised to its width, and what "
             "that does to accuracy is not known here."
         )
+    crowded = _reading_more_than_axons(table, groups, laid, hw)
+    if crowded:
+        yield (
+            f"{_layers(crowded)} cores that read more inputs than a core has axons for; they are counted as if the "
+            "inputs of a neuron could be shared out among cores, and what gathers them is left out."
+        )
     split = laid.cores > 1
     rows = int((split & laid.by_rows).any(axis=0).sum())
     if rows:
@@ -102,6 +128,17 @@ def _of_allocation(table: LayerTable, groups: Populations, laid: Network, hw: Ha
     unfit = int((~laid.fits[laid.of_variant]).sum())
     if unfit:
         yield f"{unfit} of {len(laid.of_variant)} hardware variants do not hold the network; their figures are NaN."
+
+
+def _reading_more_than_axons(table: LayerTable, groups: Populations, laid: Network, hw: Hardware) -> int:
+    """Return the number of populations with a core whose inputs are more than its axons, on any chip that fits."""
+    if "core.axons_in" not in hw or hw.settings.one_core:
+        return 0
+    seen, channels = reach(table, groups, laid.split, laid.by_rows)
+    inputs = summed_by(groups.host, len(groups), seen * channels * table.input_elements[groups.synapses])
+    axons = hw.size("core.axons_in", "the assumptions")[0]
+    over = inputs[laid.of_variant] > axons * (1 + 1e-9)
+    return int(over[laid.fits[laid.of_variant]].any(axis=0).sum())
 
 
 def _layers(number: int) -> str:

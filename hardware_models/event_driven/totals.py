@@ -19,11 +19,13 @@ from hardware_models.event_driven.equations import (
     slowest,
     synapse_energy,
     timestep_seconds,
+    waiting_work,
 )
 from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.mesh import border_packets, link_packets
 from hardware_models.event_driven.network import Network
 from hardware_models.event_driven.populations import Populations
+from hardware_models.event_driven.waiting import waiting
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 
@@ -187,6 +189,7 @@ def latency(chip: Laid) -> Time | None:
         slowest(generated, sending, of),
         slowest(received, receiving, of),
         _link_seconds(chip),
+        slowest(_waiting(chip), receiving, of) if hw.settings.blocking else np.zeros((1, 1, 1)),
         _barrier_seconds(chip)[:, :, None],
         tick_s,
     )
@@ -228,6 +231,26 @@ def _link_seconds(chip: Laid) -> Array:
     if len(wires) and border.any():
         seconds = np.maximum(seconds, chip.each(border_packets(*where, mesh, group)) * border)
     return seconds
+
+
+def _waiting(chip: Laid) -> Array:
+    """Return packets and operations that the time of each wire is as long as, `[2, U, W, T]`; see `waiting`.
+
+    Raises:
+        InputError: the chip is said to block, but its mesh is not given.
+    """
+    laid, work, wires = chip.laid, chip.work, chip.groups.wires
+    if laid.mesh is None:
+        raise InputError(
+            f"chip {chip.hw.chip.name!r} has settings.blocking but no mesh; add mesh.columns, mesh.rows and tile.cores "
+            "to its file, or take the setting out."
+        )
+    first, cores, pairs, mesh = laid.ranges(chip.groups.wires_to_hosts)
+    filled = laid.split.filled
+    found = waiting(first, cores, filled.ravel(), pairs, mesh)
+    together, alone = (part.reshape(len(laid.cores), -1, 1) for part in (found.together, found.alone))
+    whole = np.stack([work.packets, np.broadcast_to(work.operations, work.packets.shape)])
+    return waiting_work(whole, work.busiest_sender, filled[:, wires[:, 0], None], together, alone)
 
 
 def _barrier_seconds(chip: Laid) -> Array:

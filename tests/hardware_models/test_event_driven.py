@@ -25,16 +25,22 @@ class TestSanafe:
         assert network == pytest.approx(golden["network"], rel=1e-6)
 
     def test_every_timestep_equals_the_simple_timing(self, scenario):
-        assert sanafe.timesteps(scenario) == pytest.approx(sanafe.steps()[f"{scenario}.simple_s"], rel=2e-5)
+        ours = sanafe.timesteps(scenario, blocking=False)
+        assert ours == pytest.approx(sanafe.steps()[f"{scenario}.simple_s"], rel=2e-5)
 
     def test_latency_against_the_detailed_timing(self, scenario):
-        """Packets that wait for each other are not modelled; they cost most where 76 cores talk."""
+        """Packets that wait for each other, without a figure of their own; `late` was run after it was all done."""
         golden = sanafe.scenarios()[scenario]
         ours, detailed = sanafe.timesteps(scenario).sum(), sanafe.steps()[f"{scenario}.detailed_s"].sum()
-        within = {"tutorial": 0.08, "packed": 0.03, "spread": 0.145}[scenario]
-        assert ours == pytest.approx(detailed, rel=within)
-        assert golden["latency_simple_s"] == pytest.approx(golden["latency_detailed_s"], rel=within)
+        assert ours == pytest.approx(detailed, rel=0.08)
         assert golden["latency_simple_s"] < golden["latency_detailed_s"]
+
+
+@pytest.mark.parametrize("fan", sanafe.fans(), ids=lambda fan: "-".join(str(fan[name]) for name in sanafe.FAN))
+def test_dense_layers_from_few_to_many_cores(fan):
+    """Every spike to every core: SANA-FE's detailed timing takes up to 3.8 times as long as its simple one."""
+    assert sanafe.fan_seconds(fan, blocking=False) == pytest.approx(fan["simple_s"], rel=1e-4)
+    assert sanafe.fan_seconds(fan) == pytest.approx(fan["detailed_s"], rel=0.25)
 
 
 def test_the_whole_engine_against_sanafe():
@@ -48,15 +54,13 @@ def test_the_whole_engine_against_sanafe():
     soma = energy["neurons"] - idle * chip("loihi1_nahuku").figures["neuron.update_energy"].si
     assert soma == pytest.approx(golden["energy_j"]["soma"], rel=1e-6)
     assert energy["network"] == pytest.approx(golden["energy_j"]["network"], rel=0.01)
-    assert found.total_latency_s[0] == pytest.approx(golden["latency_simple_s"], rel=0.01)
     assert found.total_latency_s[0] == pytest.approx(golden["latency_detailed_s"], rel=0.03)
+    simple = sanafe.whole_engine(blocking=False).total_latency_s[0]
+    assert simple == pytest.approx(golden["latency_simple_s"], rel=0.01)
 
 
-def test_the_scorecard_says_where_latency_falls_short():
-    missed = [row for row in sanafe.rows() if row.met is False]
-    assert [(row.target, row.quantity) for row in missed] == [
-        (f"{sanafe.TARGET}, 76 cores", "latency of 143 timesteps, detailed timing")
-    ]
+def test_every_goal_against_sanafe_is_met():
+    assert [(row.target, row.quantity) for row in sanafe.rows() if row.met is False] == []
 
 
 class TestSilicon:
@@ -239,7 +243,7 @@ class TestFit:
 
     def test_more_weights_than_can_be_counted(self):
         huge = linear("huge", 2**31, 2**31, (1,), ("n",))
-        with pytest.raises(InputError, match=r"layer 'huge' of 'small' has 4\.61e\+18 weights to store"):
+        with pytest.raises(InputError, match=r"layer 'huge' has weight_elements 4\.61169e\+18"):
             estimate(workload(huge, neurons("n", 2**31, (1,))), toy_chip())
 
     def test_wide_weights_are_taken_as_quantised_and_that_is_said(self):
@@ -247,6 +251,59 @@ class TestFit:
         found = estimate(chain(1), narrow)
         assert found.cores.sum() == 2  # 64 weights of 2 bits are 16 bytes; 8 neurons take 2 cores
         assert any("taken as quantised" in sentence for sentence in found.assumptions)
+
+    @pytest.mark.parametrize(
+        ("inputs", "outputs", "cores"),
+        [
+            (1024, 1024, 8),  # 1 MiB of 8-bit weights, 128 KiB a core
+            (128, 1024, 1),  # 128 KiB: just full
+            (129, 1024, 2),
+            (64, 1025, 2),  # 1024 neurons a core
+            (4096, 32, 1),  # 4096 axons in
+        ],
+    )
+    def test_limits_of_loihi_with_8_bit_weights(self, inputs, outputs, cores):
+        network = workload(linear("fc", inputs, outputs, (1,), ("n",)), neurons("n", outputs, (0,)))
+        found = estimate(network, chip("loihi1"))
+        assert found.cores.tolist() == [0, cores]
+        assert not any("than a core has axons for" in sentence for sentence in found.assumptions)
+
+    def test_neurons_with_more_inputs_than_axons_are_said(self):
+        network = workload(linear("fc", 8192, 10, (1,), ("n",)), neurons("n", 10, (0,)))
+        found = estimate(network, chip("loihi1"))
+        assert found.cores.tolist() == [0, 2]
+        assert any(
+            "1 layer has cores that read more inputs than a core has axons" in each for each in found.assumptions
+        )
+
+    def test_power_of_cores_that_stand_idle_is_said(self):
+        found = estimate(two_layers(), chip("loihi1"))
+        assert any("the whole chip, of which the network occupies 2 cores" in each for each in found.assumptions)
+
+
+class TestLoihiByHand:
+    """The two layers on Loihi 1: one core each, on the same tile, so that there are no hops."""
+
+    def test_davies(self):
+        found = estimate(two_layers(), chip("loihi1"))
+        picojoules = {name: values[0] * 1e12 for name, values in found.energy_j.items()}
+        assert picojoules["compute"] == pytest.approx([16 * 23.6, 0, 24 * 23.6, 0])
+        assert picojoules["neurons"] == pytest.approx([0, 4 * 2 * 81, 0, 8 * 2 * 81])
+        assert picojoules["network"] == pytest.approx([4 * 1.7, 0, 3 * 1.7, 0])
+        # b: 8 neurons x 8.4 ns in both steps, more than 16 operations x 3.5 ns; 113 ns for the barrier of one tile.
+        assert found.total_latency_s[0] * 1e9 == pytest.approx(2 * (8 * 8.4 + 113))
+        # No neuron active: step 0 is bound by 16 x 3.5 ns, step 1 by 8 x 5.3 ns.
+        assert found.total_latency_s[1] * 1e9 == pytest.approx(16 * 3.5 + 8 * 5.3 + 2 * 113)
+        assert picojoules["static"].sum() == pytest.approx(0.104 * found.total_latency_s[0] * 1e12)
+
+    def test_nahuku(self):
+        found = estimate(two_layers(), chip("loihi1_nahuku"))
+        picojoules = {name: values[0] * 1e12 for name, values in found.energy_j.items()}
+        assert picojoules["compute"] == pytest.approx([16 * 35.5, 0, 24 * 35.5, 0])
+        assert picojoules["neurons"] == pytest.approx([0, 8 * 72.8 + 3 * 69.3, 0, 16 * 72.8 + 4 * 69.3])
+        assert picojoules["network"] == pytest.approx([4 * 111, 0, 3 * 111, 0])
+        # b in step 0: 8 x (6.0 + 3.7) + 4 x 30 ns; in step 1: 8 x 9.7; 600 ns for the barrier of one tile.
+        assert found.total_latency_s[0] * 1e9 == pytest.approx(8 * 9.7 + 120 + 8 * 9.7 + 2 * 600)
 
 
 class TestOneCore:
