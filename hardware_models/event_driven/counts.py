@@ -128,7 +128,9 @@ class CoreWork:
     busiest_sender: Array
 
 
-def reach(table: LayerTable, groups: Populations, split: Split, by_rows: Array) -> tuple[Array, Array]:
+def reach(
+    table: LayerTable, groups: Populations, split: Split, by_rows: Array, axons: Array | None = None
+) -> tuple[Array, Array]:
     """Return what share of a synaptic layer's input map one core reads, and what share of its channels, `[U, Q]`.
 
     An event is sent to `cores * map share * channel share` cores.
@@ -138,15 +140,23 @@ def reach(table: LayerTable, groups: Populations, split: Split, by_rows: Array) 
         groups: its populations.
         split: how they are cut into cores, `[U, P]`.
         by_rows: `[U, P]` whether cores hold contiguous rows of all channels, and not contiguous channels.
+        axons: `[U, 1]` inputs that a core can read. Cores that need more share them out, so that an event reaches
+            fewer of them; None: what they need, however much.
     """
     row, here, whole = groups.synapses, split.select(groups.host), by_rows[:, groups.host]
     lines = np.where(whole, 1, table.out_channels[row])
     geometry = (table.out_h, table.in_h, table.kernel_h, table.stride_h)
     seen = input_seen(here, lines, *(column[row] for column in geometry))
-    return seen, np.where(whole, 1.0, here.touched(table.groups[row]) / table.groups[row])
+    channels = np.where(whole, 1.0, here.touched(table.groups[row]) / table.groups[row])
+    if axons is None:
+        return seen, channels
+    inputs = summed_by(groups.host, len(groups), seen * channels * table.input_elements[row])
+    return seen * np.minimum(1.0, axons / np.maximum(inputs, 1.0))[:, groups.host], channels
 
 
-def core_work(table: LayerTable, groups: Populations, counts: Events, split: Split, by_rows: Array) -> CoreWork:
+def core_work(
+    table: LayerTable, groups: Populations, counts: Events, split: Split, by_rows: Array, axons: Array | None = None
+) -> CoreWork:
     """Return the work of the busiest cores.
 
     Where a population hosts several layers with groups of channels, the busiest core of each is counted, though
@@ -156,10 +166,10 @@ def core_work(table: LayerTable, groups: Populations, counts: Events, split: Spl
         table: the network.
         groups: its populations.
         counts: events by timestep.
-        split, by_rows: as in `reach`.
+        split, by_rows, axons: as in `reach`.
     """
     steps = counts.spikes.shape[1]
-    seen, channels_read = reach(table, groups, split, by_rows)
+    seen, channels_read = reach(table, groups, split, by_rows, axons)
     reached = split.cores[:, groups.host] * seen * channels_read
     source, target = groups.wires[:, 0], groups.wires[:, 1]
     packets = (counts.received[target] * counts.wire_share[:, None])[None] * reached[:, target, None]

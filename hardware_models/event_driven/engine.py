@@ -57,7 +57,7 @@ FIGURES: Final = (
     FigureSpec("core.synapses", "1", "weights that one core holds, whatever their width", "size"),
     FigureSpec("core.axons_in", "1", "inputs of one core", "size"),
     FigureSpec("core.axons_out", "1", "destinations that the neurons of one core have", "size"),
-    FigureSpec("core.weight_bits", "bit", "widest weight; wider ones are taken as quantised to it", "size"),
+    FigureSpec("core.weight_bits", "bit", "widest weight; wider ones are taken as quantized to it", "size"),
     FigureSpec("neuron.state_bits", "bit", "state of one neuron, read and written in every update", "size"),
     FigureSpec("network.packet_bits", "bit", "one packet", "size"),
     FigureSpec("synapse.energy", "J", "one synaptic operation"),
@@ -156,7 +156,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     groups = populations(table, on_chip)
     counts = events(table, groups, hw.settings.graded_spikes)
     laid = network(table, groups, hw)
-    work = core_work(table, groups, counts, laid.split, laid.by_rows)
+    work = core_work(table, groups, counts, laid.split, laid.by_rows, laid.axons)
     chip = Laid(table, groups, counts, laid, work, hw)
     time = latency(chip)
     return Cost(

@@ -55,6 +55,7 @@ class Network:
         weight_bits: `[U, Q]` bits of a stored weight.
         mesh: the meshes, sizes `[U]`; None for a chip whose mesh is not known.
         hops: mean hops of a packet on each wire, `[U, W]`; None without a mesh, or where hops cost nothing.
+        axons: inputs that a core can read, `[U, 1]`; None where the chip states no limit.
     """
 
     of_variant: Array
@@ -68,6 +69,7 @@ class Network:
     weight_bits: Array
     mesh: Mesh | None
     hops: Hops | None
+    axons: Array | None = None
 
     @property
     def cores(self) -> Array:
@@ -122,6 +124,7 @@ def network(table: LayerTable, groups: Populations, hw: Hardware) -> Network:
     # What does not fit has no figures; it must not ask for those of several chips.
     chips = np.minimum(placed.chips, most)
     laid = Network(of_variant, split, by_rows, placed.first, placed.total, chips, tiles, fits, bits, mesh, None)
+    laid = replace(laid, axons=limits.get("core.axons_in"))
     counted = any(name in hw for name in ("network.hop_x_energy", "network.hop_y_energy", "network.border_energy"))
     return replace(laid, hops=_hops(laid, groups.wires_to_hosts)) if mesh is not None and counted else laid
 
@@ -228,7 +231,7 @@ def _split(
     if others:
         split, decided = cores_needed(needs, others)
     if "core.axons_out" in limits:
-        seen, channels = reach(table, groups, split, by_rows)
+        seen, channels = reach(table, groups, split, by_rows, limits.get("core.axons_in"))
         reached = split.cores[:, groups.host] * seen * channels
         fan = summed_by(groups.wires[:, 0], len(groups), reached[:, groups.wires[:, 1]].astype(float))
         # Shares are products of fractions; a whole number of axons must not become one more.

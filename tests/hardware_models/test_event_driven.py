@@ -9,7 +9,7 @@ from hardware_models.errors import InputError
 from hardware_models.estimate import estimate
 from hardware_models.validation import neuromorphic, sanafe
 from hardware_models.variants import estimate_variants
-from hardware_models.workload import Bounds, Layer, Operand
+from hardware_models.workload import Bounds, Layer, Operand, Workload
 
 
 @pytest.mark.parametrize("scenario", list(sanafe.scenarios()))
@@ -246,11 +246,11 @@ class TestFit:
         with pytest.raises(InputError, match=r"layer 'huge' has weight_elements 4\.61169e\+18"):
             estimate(workload(huge, neurons("n", 2**31, (1,))), toy_chip())
 
-    def test_wide_weights_are_taken_as_quantised_and_that_is_said(self):
+    def test_wide_weights_are_taken_as_quantized_and_that_is_said(self):
         narrow = toy_chip({"core.weight_bits": (2, "bit"), "core.synapse_memory": (16, "B")})
         found = estimate(chain(1), narrow)
         assert found.cores.sum() == 2  # 64 weights of 2 bits are 16 bytes; 8 neurons take 2 cores
-        assert any("taken as quantised" in sentence for sentence in found.assumptions)
+        assert any("taken as quantized" in sentence for sentence in found.assumptions)
 
     @pytest.mark.parametrize(
         ("inputs", "outputs", "cores"),
@@ -582,3 +582,49 @@ def test_shipped_chips_answer_what_they_do_not_refuse(name):
         assert 0 < found.total_latency_s[low] <= found.total_latency_s[0] <= found.total_latency_s[high]
     assert not set(chip(name).figures) & set(chip(name).settings.get("without", {}))
     assert found.cores.sum() >= 1
+
+
+def test_cores_that_share_inputs_out_get_each_event_once() -> None:
+    # 16,384 neurons feed 10 on TrueNorth: 64 cores share the 16,384 inputs, 256 each, so that an event goes to one
+    # of them and not to all; the 16,384 neurons need 64 cores, and not 64 times as many for axons out.
+    inputs, fired = 16384, 1638
+    spikes = {"bits": 1, "signed": False, "form": "binary", "elements": inputs, "density": (fired / inputs,)}
+    read = Operand(name="input", nonzero=(fired,), magnitude=(fired,), **spikes)
+    weight = Operand(
+        name="weight",
+        role="weight",
+        bits=1,
+        signed=True,
+        form="binary",
+        elements=inputs * 10,
+        nonzero=(1,),
+        density=(1.0,),
+    )
+    bounds = Bounds(in_channels=inputs, out_channels=10, in_size=(1,), out_size=(1,))
+    layers = (
+        Layer(
+            name="wide",
+            operator="neuron",
+            op="lif",
+            timesteps=1,
+            out_elements=inputs,
+            consumers=("fc",),
+            output=read.model_copy(update={"name": "output"}),
+        ),
+        Layer(
+            name="fc",
+            operator="linear",
+            op="addmm",
+            timesteps=1,
+            bounds=bounds,
+            operands=(read, weight),
+            out_elements=10,
+            acs=fired * 10,
+            driven_by="input",
+            consumers=("out",),
+        ),
+        Layer(name="out", operator="neuron", op="lif", timesteps=1, out_elements=10),
+    )
+    found = estimate(Workload(name="funnel", timesteps=1, batch=1, layers=layers), chip("truenorth"))
+    assert found.cores is not None
+    assert found.cores[0] == 64
