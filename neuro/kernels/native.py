@@ -80,7 +80,9 @@ def _cache() -> Path:
 
 def _digest(compiler: str, sources: list[Path]) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    parts = [*(path.read_bytes() for path in sources), " ".join(FLAGS).encode(), version, _processor().encode()]
+    headers = sorted(header for source in sources for header in source.parent.glob("*.h"))
+    texts = [path.read_bytes() for path in (*sources, *headers)]
+    parts = [*texts, " ".join(FLAGS).encode(), version, _processor().encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
