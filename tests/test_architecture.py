@@ -72,7 +72,7 @@ FLOORS = [
     {"kernels"},
     {"records", "neurons", "data"},
     {"models", "training", "profiling", "report"},
-    {"conversion"},
+    {"conversion", "bench"},
     {"cli"},
 ]
 """The rooms of `neuro`, lowest first: a room imports only from itself and from lower floors."""

@@ -24,6 +24,7 @@ COMMANDS = {
     "chips": "the chips that costs can be estimated for; show one, check one of your own",
     "validate": "how wrong the hardware models are, against silicon and other simulators",
     "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
+    "bench": "how fast the kernels are beside their peers on this machine",
     "models": "list the architectures and their variants",
     "data": "list the data sets and where they are",
 }

@@ -1,20 +1,68 @@
 """Spike-driven self-attention (SDSA): products of spike tensors, no softmax.
 
 q, k, v are spikes `[T, B, heads, N, d]` (N tokens, d channels of a head); the result has the same shape.
+
+In inference, products and neuron run as one kernel on bits (`neuro.kernels.sdsa`), with the same result. The plain
+products run where that kernel has no place: for a gradient, for neurons other than IF and LIF, and while something
+watches the operators or the neuron, which must then see them (`in_one_kernel`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from neuro.kernels import sdsa
+from neuro.neurons import IF, LIF
 
 NeuronFactory = Callable[[float], nn.Module]
 """Makes a neuron with the given firing threshold."""
 
 SCALE = 0.125
 THRESHOLD = 0.5
+_WATCHES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_CONSTANT = (int, float)
+
+
+def in_one_kernel(neuron: nn.Module, *operands: Tensor | float) -> TypeGuard[IF]:
+    """Whether the attention of `operands` with `neuron` may run as one kernel, unseen from outside.
+
+    Not where a gradient is asked for, where `neuron` is more than an IF or LIF in multi-step mode, where an operand is
+    no batch of spikes over time, or where a hook on the neuron or a `TorchDispatchMode` (a profiler, a flop counter)
+    would miss what it came for.
+    """
+    if type(neuron) not in (IF, LIF) or neuron.step_mode != "m" or not isinstance(neuron.v_threshold, _CONSTANT):
+        return False
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    if torch.is_grad_enabled() and any(x.requires_grad for x in tensors):
+        return False
+    if not all(x.dim() == 5 and x.shape == tensors[0].shape and x.shape[0] for x in tensors[:3]):
+        return False
+    return not (_watched(neuron) or _watched(torch_module) or _dispatch_is_watched())
+
+
+def _watched(owner: object) -> bool:
+    """Whether a module, or torch for all modules, has hooks."""
+    prefix = "_global" if owner is torch_module else ""
+    return any(getattr(owner, prefix + name) for name in _WATCHES if hasattr(owner, prefix + name))
+
+
+def _dispatch_is_watched() -> bool:
+    # A graph is compiled once for all runs: what watches the compiler is not a user's.
+    return not torch.compiler.is_compiling() and _get_current_dispatch_mode() is not None
+
+
+def _fused(neuron: IF, q: Tensor, k: Tensor, v: Tensor, kind: int, scale: Tensor | float) -> Tensor:
+    """Run attention and `neuron` as one kernel; leave the neuron's last potential where it would have left it."""
+    charge = (neuron.tau, neuron.decay_input, True) if isinstance(neuron, LIF) else (1.0, False, False)
+    constants = sdsa.Neuron(neuron.v_threshold, neuron.v_reset, *charge)
+    s, neuron.v = sdsa.sdsa(q, k, v, constants, kind, scale)
+    return s
 
 
 class SDSA1(nn.Module):
@@ -29,6 +77,8 @@ class SDSA1(nn.Module):
         self.neuron = make_neuron(THRESHOLD)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if in_one_kernel(self.neuron, q, k, v):
+            return _fused(self.neuron, q, k, v, kind=1, scale=1.0)
         return q * self.neuron((k * v).sum(dim=-2, keepdim=True))
 
 
@@ -47,6 +97,8 @@ class SDSA3(nn.Module):
         self.neuron = make_neuron(THRESHOLD)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if in_one_kernel(self.neuron, q, k, v, self.scale):
+            return _fused(self.neuron, q, k, v, kind=3, scale=self.scale)
         product = q @ (k.transpose(-2, -1) @ v)
         if not isinstance(self.scale, Tensor) and self.scale == 1:
             return self.neuron(product)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.neurons import fused
+from neuro.kernels import lif
 from neuro.neurons.functional import FireReset, if_step, integer_lif_step, lif_step, unroll_integer_spikes
 from neuro.neurons.surrogate import Surrogate, surrogate
 
@@ -53,8 +53,12 @@ class SpikingNeuron(nn.Module):
         """Return the spikes and the new potential of one timestep."""
         raise TypeError(f"{type(self).__name__} must define step(x, v)")
 
-    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the spikes `[T, ...]` of input `[T, ...]` and the last potential: `step` repeated."""
+    def multi_step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the spikes `[T, ...]` of input `[T, ...]` and the last potential: `step` repeated.
+
+        `v` is the potential before the first step, None for the resting potential.
+        """
+        v = self._initial(x[0]) if v is None else v
         spikes = []
         for x_t in x.unbind(0):
             s, v = self.step(x_t, v)
@@ -69,8 +73,8 @@ class SpikingNeuron(nn.Module):
             return s
         if x.shape[0] == 0:
             raise InputError(f"a neuron in multi-step mode was given {tuple(x.shape)}; T must be at least 1.")
-        s, v = self.multi_step(x, self._initial(x[0]) if v is None else v)
-        self.v = v.detach()
+        s, v = self.multi_step(x, v)
+        self.v = v.detach().to(x.dtype)
         return s
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,11 +128,11 @@ class IF(SpikingNeuron):
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return if_step(x, v, self.fire_reset)
 
-    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        # A subclass with its own step, or a learned threshold, is stepped through autograd.
-        if type(self).step is not IF.step or isinstance(self.v_threshold, Tensor):
+    def multi_step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        # A subclass with its own step is stepped through autograd.
+        if type(self).step is not IF.step:
             return super().multi_step(x, v)
-        return fused.multi_step(x, v, self.fire_reset, leak=False)
+        return lif.multi_step(x, v, self.fire_reset, leak=False)
 
     def extra_repr(self) -> str:
         return (
@@ -162,10 +166,10 @@ class LIF(IF):
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return lif_step(x, v, self.fire_reset, self.tau, self.decay_input)
 
-    def multi_step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        if type(self).step is not LIF.step or isinstance(self.v_threshold, Tensor):
+    def multi_step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        if type(self).step is not LIF.step:
             return super().multi_step(x, v)
-        return fused.multi_step(x, v, self.fire_reset, self.tau, self.decay_input)
+        return lif.multi_step(x, v, self.fire_reset, self.tau, self.decay_input)
 
     def extra_repr(self) -> str:
         return f"tau={self.tau}, decay_input={self.decay_input}, {super().extra_repr()}"
@@ -202,6 +206,11 @@ class PLIF(IF):
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         return lif_step(x, v, self.fire_reset, self.tau.to(x.dtype), self.decay_input)
 
+    def multi_step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        if type(self).step is not PLIF.step:
+            return super().multi_step(x, v)
+        return lif.multi_step(x, v, self.fire_reset, self.tau, self.decay_input)
+
     def extra_repr(self) -> str:
         return f"tau={self.tau.item():.4g} (learned), decay_input={self.decay_input}, {super().extra_repr()}"
 
@@ -235,6 +244,12 @@ class IntegerLIF(SpikingNeuron):
     def step(self, x: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         s, v = integer_lif_step(x, v, self.levels, self.tau, self.detach_reset)
         return (s / self.levels if self.normalize else s), v
+
+    def multi_step(self, x: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+        if type(self).step is not IntegerLIF.step:
+            return super().multi_step(x, v)
+        divisor = self.levels if self.normalize else 1.0
+        return lif.integer_multi_step(x, v, self.levels, self.tau, self.detach_reset, divisor)
 
     def unroll(self, s: Tensor) -> Tensor:
         """Unroll this neuron's output `[...]` into binary sub-steps `[levels, ...]`.

@@ -18,33 +18,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from neuro.neurons.functional import FireReset
+from neuro.kernels.lif.settings import FireResetLike, Neuron, potential_dtype
 
 
-def multi_step(
-    x: Tensor, v: Tensor, p: FireReset, tau: float = 1.0, decay_input: bool = False, leak: bool = True
-) -> tuple[Tensor, Tensor]:
-    """Run IF (`leak=False`) or LIF over all timesteps.
+def multi_step(x: Tensor, v: Tensor | None, neuron: Neuron) -> tuple[Tensor, Tensor]:
+    """Run IF or LIF over all timesteps, as `reference.multi_step` does; threshold and tau have to be numbers.
 
-    Args:
-        x: input `[T, ...]`.
-        v: potential before the first step, `[...]`.
-        p: firing and reset; the threshold must be a number.
-        tau: time constant in timesteps.
-        decay_input: divide the input by tau too.
-        leak: whether the potential leaks.
-
-    Returns:
-        Spikes `[T, ...]` and the last potential `[...]` (without a gradient), equal to `if_step` or `lif_step`
-        repeated, bit for bit.
+    Spikes and potentials equal the reference's bit for bit.
     """
-    return _MultiStep.apply(x, v, p, tau, decay_input, leak)
+    dtype = potential_dtype(x)
+    v = torch.full_like(x[0], neuron.rest, dtype=dtype) if v is None else v.to(dtype)
+    s, v_last = _MultiStep.apply(x.to(dtype), v, neuron.fire_reset, neuron.tau, neuron.decay_input, neuron.leak)
+    return s.to(x.dtype), v_last
 
 
 class _MultiStep(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, v: Tensor, p: FireReset, tau: float, decay_input: bool, leak: bool
+        ctx: Any, x: Tensor, v: Tensor, p: FireResetLike, tau: float, decay_input: bool, leak: bool
     ) -> tuple[Tensor, Tensor]:
         h, s = torch.empty_like(x), torch.empty_like(x)
         for x_t, h_t, s_t in zip(x.unbind(0), h.unbind(0), s.unbind(0), strict=True):
@@ -61,7 +52,7 @@ class _MultiStep(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[Tensor, Tensor, None, None, None, None]:
         h, s = ctx.saved_tensors
-        p: FireReset = ctx.p
+        p: FireResetLike = ctx.p
         derivative = p.surrogate.derivative(h - p.v_threshold, p.surrogate.alpha)
         through_reset = _reset_derivative(h, s, derivative, p)
         grad_h = derivative.mul_(grads[0])
@@ -85,14 +76,14 @@ def _charge(x: Tensor, v: Tensor, h: Tensor, resting: float, tau: float, decay_i
         torch.sub(v, above_rest / tau, out=h).add_(x)
 
 
-def _reset(h: Tensor, s: Tensor, p: FireReset) -> Tensor:
+def _reset(h: Tensor, s: Tensor, p: FireResetLike) -> Tensor:
     if p.v_reset is None:
         return h - p.v_threshold * s
     after = h * (1 - s)
     return after.add_(s, alpha=p.v_reset) if p.v_reset else after
 
 
-def _reset_derivative(h: Tensor, s: Tensor, derivative: Tensor, p: FireReset) -> Tensor | None:
+def _reset_derivative(h: Tensor, s: Tensor, derivative: Tensor, p: FireResetLike) -> Tensor | None:
     """dv/dh for all timesteps; None stands for 1."""
     if p.v_reset is None:
         return None if p.detach_reset else 1 - p.v_threshold * derivative
