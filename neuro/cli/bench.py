@@ -35,7 +35,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _explain(as_json: bool) -> int:
-    import neuro.bench  # noqa: F401  loads every operator
     from neuro.cli.terminal import Terminal
     from neuro.kernels.dispatch import explain
 

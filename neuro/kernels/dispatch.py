@@ -14,6 +14,7 @@ logged once for each operator, device and dtype (logger `neuro.kernels`).
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -78,6 +79,9 @@ class Wish:
         """The implementation wished for an operator; `auto` for the fastest."""
         return self.by_operator.get(operator, self.others)
 
+
+ROOMS: Final = ("bitpack", "lif", "norm_lif", "sdsa", "spike_linear")
+"""The folders with operators, which a process loads as it needs them."""
 
 OPERATORS: dict[str, Operator] = {}
 """Every operator by name, for `neuro bench --explain`."""
@@ -186,6 +190,8 @@ def _from_environment(text: str, strict: str) -> Wish:
 
 def explain() -> Iterator[tuple[str, str, str, str]]:
     """Yield (operator, implementation, device, why not or empty) for fp32 on each device that is here."""
+    for folder in ROOMS:
+        importlib.import_module(f"neuro.kernels.{folder}")
     devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     for operator in OPERATORS.values():
         for implementation in operator.implementations:
