@@ -54,7 +54,8 @@ def _watched(owner: object) -> bool:
 
 def _dispatch_is_watched() -> bool:
     # A graph is compiled once for all runs: what watches the compiler is not a user's.
-    return not torch.compiler.is_compiling() and _get_current_dispatch_mode() is not None
+    mode = None if torch.compiler.is_compiling() else _get_current_dispatch_mode()
+    return mode is not None and not getattr(mode, "sees_fused_operators", False)
 
 
 def _fused(neuron: IF, q: Tensor, k: Tensor, v: Tensor, kind: int, scale: Tensor | float) -> Tensor:

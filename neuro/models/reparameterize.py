@@ -49,7 +49,20 @@ def _conv_with(weight: Tensor, bias: Tensor, like: nn.Conv2d, padding: tuple[int
     return conv
 
 
-class ConvBN(nn.Module):
+class NormalizedConv(nn.Module):
+    """One convolution or several, and a BatchNorm behind them."""
+
+    bn: nn.BatchNorm2d
+
+    def before_norm(self, x: Tensor) -> Tensor:
+        """Return what the BatchNorm normalises."""
+        raise TypeError(f"{type(self).__name__} must define before_norm(x)")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.before_norm(x))
+
+
+class ConvBN(NormalizedConv):
     """Convolution and BatchNorm; `merged()` folds the BatchNorm into the convolution."""
 
     def __init__(
@@ -59,8 +72,8 @@ class ConvBN(nn.Module):
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=bias)
         self.bn = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x))
+    def before_norm(self, x: Tensor) -> Tensor:
+        return self.conv(x)
 
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:
@@ -72,7 +85,7 @@ class ConvBN(nn.Module):
         return _conv_with(weight, bias * gain + shift, self.conv, padding)
 
 
-class SeparableConvBN(nn.Module):
+class SeparableConvBN(NormalizedConv):
     """Depthwise convolution, 1x1 convolution, BatchNorm; `merged()` is one dense convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 7) -> None:
@@ -83,8 +96,8 @@ class SeparableConvBN(nn.Module):
         self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=False)
         self.bn = nn.BatchNorm2d(out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.pointwise(self.depthwise(x)))
+    def before_norm(self, x: Tensor) -> Tensor:
+        return self.pointwise(self.depthwise(x))
 
     @torch.no_grad()
     def merged(self) -> nn.Conv2d:
@@ -96,7 +109,7 @@ class SeparableConvBN(nn.Module):
         return _conv_with(weight * gain.view(-1, 1, 1, 1), shift, self.depthwise, padding)
 
 
-class RepConvBN(nn.Module):
+class RepConvBN(NormalizedConv):
     """RepConv and the BatchNorm behind it: 1x1, BN, pad, depthwise 3x3, 1x1, BN, BN.
 
     The border is padded with what the first BatchNorm makes of a zero, so the pieces equal one zero-padded
@@ -112,9 +125,9 @@ class RepConvBN(nn.Module):
         self.bn_pointwise = nn.BatchNorm2d(channels)
         self.bn = nn.BatchNorm2d(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def before_norm(self, x: Tensor) -> Tensor:
         x = self._pad_with_batchnorm_of_zero(self.bn_expand(self.expand(x)))
-        return self.bn(self.bn_pointwise(self.pointwise(self.depthwise(x))))
+        return self.bn_pointwise(self.pointwise(self.depthwise(x)))
 
     def _pad_with_batchnorm_of_zero(self, x: Tensor) -> Tensor:
         bn = self.bn_expand

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from hardware_models.errors import InputError, unknown_name
 from neuro.models.attention import ATTENTIONS, SDSA3, NeuronFactory
+from neuro.models.norm_neuron import each_step, is_watched, normalized, shortcut
 from neuro.models.registry import register_model
 from neuro.models.reparameterize import ConvBN, RepConvBN, SeparableConvBN
 from neuro.neurons import reset
@@ -92,11 +93,6 @@ def _whole(number: object, least: int) -> bool:
     return isinstance(number, int) and not isinstance(number, bool) and number >= least
 
 
-def _each_step(layer: nn.Module, x: Tensor) -> Tensor:
-    """Apply a stateless `[N, C, H, W]` layer to every timestep of `[T, B, C, H, W]`."""
-    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
 class DropPath(nn.Module):
     """Stochastic depth: in training, drop the whole branch of a sample with probability p, scale the rest.
 
@@ -107,8 +103,13 @@ class DropPath(nn.Module):
         super().__init__()
         self.probability = probability
 
+    @property
+    def is_active(self) -> bool:
+        """Whether it does anything now."""
+        return self.training and self.probability > 0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.probability == 0:
+        if not self.is_active:
             return x
         keep = 1 - self.probability
         mask = x.new_empty((1, x.shape[1], *[1] * (x.dim() - 2))).bernoulli_(keep)
@@ -129,8 +130,11 @@ class SepConv(nn.Module):
         self.separable: nn.Module = SeparableConvBN(2 * dim, dim, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _each_step(self.expand, self.neuron1(x))
-        return _each_step(self.separable, self.neuron2(x))
+        return each_step(self.separable, self.spikes(x))
+
+    def spikes(self, x: Tensor) -> Tensor:
+        """Return what the second half convolves."""
+        return normalized(self.expand, self.neuron2, self.neuron1(x))
 
 
 class ChannelConv(nn.Module):
@@ -144,8 +148,11 @@ class ChannelConv(nn.Module):
         self.project = ConvBN(4 * dim, dim, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _each_step(self.expand, self.neuron1(x))
-        return _each_step(self.project, self.neuron2(x))
+        return self.after_neuron1(self.neuron1(x))
+
+    def after_neuron1(self, s: Tensor) -> Tensor:
+        """Return what follows from the spikes of the first neuron."""
+        return each_step(self.project, normalized(self.expand, self.neuron2, s))
 
 
 class ConvBlock(nn.Module):
@@ -157,8 +164,12 @@ class ConvBlock(nn.Module):
         self.channel_conv = ChannelConv(dim, make_neuron)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.sep_conv(x)
-        return x + self.channel_conv(x)
+        sep_conv, channel_conv = self.sep_conv, self.channel_conv
+        if is_watched(sep_conv, channel_conv):
+            x = x + sep_conv(x)
+            return x + channel_conv(x)
+        s, x = shortcut(sep_conv.separable, channel_conv.neuron1, sep_conv.spikes(x), x)
+        return x + channel_conv.after_neuron1(s)
 
 
 class SpikeDrivenSelfAttention(nn.Module):
@@ -178,13 +189,16 @@ class SpikeDrivenSelfAttention(nn.Module):
         self.project: nn.Module = RepConvBN(dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        return each_step(self.project, self.spikes(x))
+
+    def spikes(self, x: Tensor) -> Tensor:
+        """Return what the last convolution projects."""
         height, width = x.shape[-2:]
         x = self.neuron(x)
-        q = self._to_heads(self.q_neuron(_each_step(self.q, x)))
-        k = self._to_heads(self.k_neuron(_each_step(self.k, x)))
-        v = self._to_heads(self.v_neuron(_each_step(self.v, x)))
-        y = self.sdsa(q, k, v).transpose(-2, -1).flatten(2, 3).unflatten(-1, (height, width))
-        return _each_step(self.project, y)
+        q = self._to_heads(normalized(self.q, self.q_neuron, x))
+        k = self._to_heads(normalized(self.k, self.k_neuron, x))
+        v = self._to_heads(normalized(self.v, self.v_neuron, x))
+        return self.sdsa(q, k, v).transpose(-2, -1).flatten(2, 3).unflatten(-1, (height, width))
 
     def _to_heads(self, x: Tensor) -> Tensor:
         """`[T, B, C, H, W]` -> `[T, B, heads, N, d]`."""
@@ -202,8 +216,11 @@ class ChannelMLP(nn.Module):
         self.project = ConvBN(4 * dim, dim, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = _each_step(self.expand, self.neuron1(x))
-        return _each_step(self.project, self.neuron2(x))
+        return self.after_neuron1(self.neuron1(x))
+
+    def after_neuron1(self, s: Tensor) -> Tensor:
+        """Return what follows from the spikes of the first neuron."""
+        return each_step(self.project, normalized(self.expand, self.neuron2, s))
 
 
 class TransformerBlock(nn.Module):
@@ -216,8 +233,12 @@ class TransformerBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop_path(self.attention(x))
-        return x + self.drop_path(self.mlp(x))
+        attention, mlp, drop_path = self.attention, self.mlp, self.drop_path
+        if drop_path.is_active or is_watched(attention, mlp, drop_path):
+            x = x + drop_path(attention(x))
+            return x + drop_path(mlp(x))
+        s, x = shortcut(attention.project, mlp.neuron1, attention.spikes(x), x)
+        return x + mlp.after_neuron1(s)
 
 
 class DownSampling(nn.Module):
@@ -231,7 +252,7 @@ class DownSampling(nn.Module):
         self.conv = ConvBN(in_channels, out_channels, kernel, stride, bias=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        return _each_step(self.conv, self.neuron(x))
+        return each_step(self.conv, self.neuron(x))
 
 
 class SpikeformerV2(nn.Module):

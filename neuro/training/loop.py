@@ -20,6 +20,7 @@ from neuro.records import EpochRecord
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint
 from neuro.training.evaluate import accuracy
 from neuro.training.losses import cross_entropy, tet
+from neuro.training.packed_memory import packed_activations
 from neuro.training.schedule import warmup_cosine
 from neuro.training.settings import TrainingSettings
 
@@ -137,7 +138,8 @@ class _Training:
 
     def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
         dtype = _DTYPES.get(self.settings.precision)
-        with torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+        memory = packed_activations() if self.settings.packed_activations else nullcontext()
+        with torch.autocast(self.device.type, dtype) if dtype else nullcontext(), memory:
             logits = self._logits(images).float()
             loss = self.loss(logits, labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -222,7 +224,8 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a resumed training to be the same training."""
-        return {**self.settings.model_dump(exclude={"evaluate_every"}), "seed": self.seed, "samples": len(self.split)}
+        without_effect = {"evaluate_every", "packed_activations"}
+        return {**self.settings.model_dump(exclude=without_effect), "seed": self.seed, "samples": len(self.split)}
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -22,6 +22,8 @@ class TrainingSettings(BaseModel):
         tet_lambda: weight of TET's second term, which pulls each timestep's logits to the threshold.
         clip_norm: largest norm of the gradient; null for no clipping.
         precision: `fp32`, or mixed precision in `bf16` or `fp16`.
+        packed_activations: keep what backward needs as spikes of one bit and make the rest again from them: a
+            fraction of the memory, the same gradients, about one more forward pass of time.
         evaluate_every: epochs between evaluations on the held-out split; the last epoch is always evaluated.
     """
 
@@ -38,4 +40,5 @@ class TrainingSettings(BaseModel):
     tet_lambda: float = Field(default=0.05, ge=0, le=1)
     clip_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    packed_activations: bool = False
     evaluate_every: int = Field(default=5, ge=1)

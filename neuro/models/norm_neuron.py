@@ -1,0 +1,126 @@
+"""A convolution's BatchNorm, the shortcut and the neuron behind them, as one kernel where nobody watches them.
+
+`normalized` is `neuron(layer(x))`, `shortcut` is `neuron(residual + layer(x))`. Where the neuron is an IF or LIF in
+multi-step mode and a compiled kernel serves it, all behind the convolution is one pass over memory
+(`neuro.kernels.norm_lif`); BatchNorm's running statistics and the neuron's potential end up where the modules would
+leave them. Modules run one by one for other neurons and BatchNorms, and while a hook on one of them, or a
+`TorchDispatchMode` (a profiler, a flop counter), would miss what it came for.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from neuro.kernels.lif import Neuron
+from neuro.kernels.norm_lif import Norm, Output, norm_lif, update_running
+from neuro.kernels.norm_lif.dispatch import choose
+from neuro.models.reparameterize import NormalizedConv
+from neuro.neurons import IF, LIF
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def each_step(layer: nn.Module, x: Tensor) -> Tensor:
+    """Apply a stateless `[N, C, H, W]` layer to every timestep of `[T, B, C, H, W]`."""
+    return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+def is_watched(*modules: nn.Module) -> bool:
+    """Whether hooks, on one of the modules or on all there are, or a dispatch mode would see them run."""
+    if any(getattr(torch_module, f"_global{name}", None) for name in _HOOKS):
+        return True
+    if any(getattr(module, name) for module in modules for name in _HOOKS):
+        return True
+    # A graph is compiled once for all runs: what watches the compiler is not a user's.
+    mode = None if torch.compiler.is_compiling() else _get_current_dispatch_mode()
+    return mode is not None and not getattr(mode, "sees_fused_operators", False)
+
+
+def normalized(layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
+    """Return the spikes `neuron(layer(x))`; `x` is `[T, B, C, H, W]`, `layer` a convolution, normalised or not."""
+    if is_watched(neuron, *_parts(layer)):
+        return neuron(each_step(layer, x))
+    y, bn = _convolved(layer, x)
+    if bn is not None and _is_plain(neuron) and _fits(y, bn, neuron):
+        return _fused(y, bn, neuron).s
+    return neuron(_normed(y, bn))
+
+
+def shortcut(layer: nn.Module, neuron: nn.Module, x: Tensor, residual: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the spikes `neuron(h)` and the sum `h = residual + layer(x)`, which is the next shortcut."""
+    if is_watched(neuron, *_parts(layer)):
+        h = residual + each_step(layer, x)
+        return neuron(h), h
+    y, bn = _convolved(layer, x)
+    if residual.shape == y.shape and residual.dtype == y.dtype and _is_plain(neuron) and _fits(y, bn, neuron):
+        found = _fused(y, bn, neuron, residual)
+        assert found.h is not None
+        return found.s, found.h
+    h = residual + _normed(y, bn)
+    return neuron(h), h
+
+
+def _parts(layer: nn.Module) -> tuple[nn.Module, ...]:
+    return (layer, layer.bn) if isinstance(layer, NormalizedConv) else (layer,)
+
+
+def _convolved(layer: nn.Module, x: Tensor) -> tuple[Tensor, nn.BatchNorm2d | None]:
+    """What comes out of the convolution, and the BatchNorm that is still to come."""
+    if not isinstance(layer, NormalizedConv):
+        return each_step(layer, x), None
+    return layer.before_norm(x.flatten(0, 1)).unflatten(0, x.shape[:2]), layer.bn
+
+
+def _normed(y: Tensor, bn: nn.BatchNorm2d | None) -> Tensor:
+    return y if bn is None else each_step(bn, y)
+
+
+def _is_plain(neuron: nn.Module) -> TypeGuard[IF]:
+    return type(neuron) in (IF, LIF) and neuron.step_mode == "m"
+
+
+def _fits(y: Tensor, bn: nn.BatchNorm2d | None, neuron: IF) -> bool:
+    """Whether a compiled kernel does what the modules would do."""
+    if bn is not None:
+        # Synchronised BatchNorm is a class of its own; without a momentum the running mean is one of all batches.
+        if type(bn) is not nn.BatchNorm2d or bn.momentum is None:
+            return False
+        if _uses_batch(bn) and y.numel() <= y.shape[2]:
+            return False
+    return y.numel() > 0 and choose(y, _constants(neuron)) != "reference"
+
+
+def _uses_batch(bn: nn.BatchNorm2d) -> bool:
+    return bn.training or bn.running_mean is None
+
+
+def _constants(neuron: IF) -> Neuron:
+    if isinstance(neuron, LIF):
+        return Neuron(neuron.fire_reset, neuron.tau, neuron.decay_input)
+    return Neuron(neuron.fire_reset, leak=False)
+
+
+def _fused(y: Tensor, bn: nn.BatchNorm2d | None, neuron: IF, residual: Tensor | None = None) -> Output:
+    keep_sum = residual is not None
+    norm = None
+    if bn is not None:
+        given = (None, None) if _uses_batch(bn) else (bn.running_mean, bn.running_var)
+        norm = Norm(bn.weight, bn.bias, *given, bn.eps)
+    found = norm_lif(y, norm, _constants(neuron), residual, keep_sum=keep_sum)
+    if bn is not None and bn.training and bn.track_running_stats:
+        _track(bn, found, y.numel() // y.shape[2])
+    neuron.v = found.v.to(y.dtype)
+    return found
+
+
+def _track(bn: nn.BatchNorm2d, found: Output, count: int) -> None:
+    if bn.running_mean is None or bn.running_var is None or bn.momentum is None:
+        return
+    if bn.num_batches_tracked is not None:
+        bn.num_batches_tracked.add_(1)
+    update_running(bn.running_mean, bn.running_var, found, count, bn.momentum)
