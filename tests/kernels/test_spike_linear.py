@@ -61,6 +61,15 @@ def test_integers_are_exact(shape, name, form):
             assert torch.equal(spike_linear(pack_words(s), prepare(weight)), wanted)
 
 
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 8])
+def test_very_short_sums(k, n):
+    """torch's int8 product returns memory that nobody wrote where the sum has one term."""
+    for _ in range(20):
+        s, weight = torch.rand(17, k) < 0.5, torch.randint(-128, 128, (n, k), dtype=torch.int8)
+        assert torch.equal(spike_linear(s, int8_weight(weight)), (s.long() @ weight.long().t()).int())
+
+
 @settings(max_examples=60, deadline=None)
 @given(m=st.integers(0, 40), k=st.integers(0, 200), n=st.integers(0, 80), rate=st.floats(0, 1))
 def test_any_shape(m, k, n, rate):
