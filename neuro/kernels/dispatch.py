@@ -14,6 +14,7 @@ logged once for each operator, device and dtype (logger `neuro.kernels`).
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import logging
 import os
@@ -174,6 +175,7 @@ def using(others: str = "auto", *, strict: bool = False, **by_operator: str) -> 
         _wish.reset(token)
 
 
+@functools.cache
 def _from_environment(text: str, strict: str) -> Wish:
     by_operator: dict[str, str] = {}
     others = "auto"

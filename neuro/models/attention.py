@@ -14,10 +14,9 @@ from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from neuro.kernels import sdsa
+from neuro.models.watching import is_watched
 from neuro.neurons import IF, LIF
 
 NeuronFactory = Callable[[float], nn.Module]
@@ -25,7 +24,6 @@ NeuronFactory = Callable[[float], nn.Module]
 
 SCALE = 0.125
 THRESHOLD = 0.5
-_WATCHES = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _CONSTANT = (int, float)
 
 
@@ -43,19 +41,7 @@ def in_one_kernel(neuron: nn.Module, *operands: Tensor | float) -> TypeGuard[IF]
         return False
     if not all(x.dim() == 5 and x.shape == tensors[0].shape and x.shape[0] for x in tensors[:3]):
         return False
-    return not (_watched(neuron) or _watched(torch_module) or _dispatch_is_watched())
-
-
-def _watched(owner: object) -> bool:
-    """Whether a module, or torch for all modules, has hooks."""
-    prefix = "_global" if owner is torch_module else ""
-    return any(getattr(owner, prefix + name) for name in _WATCHES if hasattr(owner, prefix + name))
-
-
-def _dispatch_is_watched() -> bool:
-    # A graph is compiled once for all runs: what watches the compiler is not a user's.
-    mode = None if torch.compiler.is_compiling() else _get_current_dispatch_mode()
-    return mode is not None and not getattr(mode, "sees_fused_operators", False)
+    return not is_watched(neuron)
 
 
 def _fused(neuron: IF, q: Tensor, k: Tensor, v: Tensor, kind: int, scale: Tensor | float) -> Tensor:

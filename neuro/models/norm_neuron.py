@@ -11,34 +11,19 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-import torch
 from torch import Tensor, nn
-from torch.nn.modules import module as torch_module
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from neuro.kernels.lif import Neuron
 from neuro.kernels.norm_lif import Norm, Output, norm_lif, update_running
 from neuro.kernels.norm_lif.dispatch import choose
 from neuro.models.reparameterize import NormalizedConv
+from neuro.models.watching import is_watched
 from neuro.neurons import IF, LIF
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def each_step(layer: nn.Module, x: Tensor) -> Tensor:
     """Apply a stateless `[N, C, H, W]` layer to every timestep of `[T, B, C, H, W]`."""
     return layer(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-
-
-def is_watched(*modules: nn.Module) -> bool:
-    """Whether hooks, on one of the modules or on all there are, or a dispatch mode would see them run."""
-    if any(getattr(torch_module, f"_global{name}", None) for name in _HOOKS):
-        return True
-    if any(getattr(module, name) for module in modules for name in _HOOKS):
-        return True
-    # A graph is compiled once for all runs: what watches the compiler is not a user's.
-    mode = None if torch.compiler.is_compiling() else _get_current_dispatch_mode()
-    return mode is not None and not getattr(mode, "sees_fused_operators", False)
 
 
 def normalized(layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
