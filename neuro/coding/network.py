@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,6 +11,24 @@ from torch import Tensor, fx, nn
 from hardware_models.errors import InputError
 from neuro.coding.clock import Clock
 from neuro.coding.encoder import Encoder
+
+
+class Converted(NamedTuple):
+    """What became of one operator of the captured graph.
+
+    Attributes:
+        node: its name in the graph.
+        path: the module it came from.
+        operator: such as `conv2d`.
+        kind: a kind of `neuro.coding.operators`, or `kept` for one without a rule that was to stay as it is.
+        module: the `Synapse` or `Product` that took its place; empty for an operator that runs on values.
+    """
+
+    node: str
+    path: str
+    operator: str
+    kind: str
+    module: str
 
 
 class SpikingNetwork(nn.Module):
@@ -20,13 +39,22 @@ class SpikingNetwork(nn.Module):
         clock: the clock that these share.
         timesteps: T.
         piece: timesteps that are computed at once, as further samples of a batch; memory grows with it.
+        operators: what became of each operator, in order.
     """
 
-    def __init__(self, graph: fx.GraphModule, clock: Clock, timesteps: int, piece: int) -> None:
+    def __init__(
+        self,
+        graph: fx.GraphModule,
+        clock: Clock,
+        timesteps: int,
+        piece: int,
+        operators: tuple[Converted, ...] = (),
+    ) -> None:
         super().__init__()
         if timesteps < 1 or piece < 1:
             raise InputError(f"timesteps was {timesteps} and piece {piece}; give whole numbers of at least 1.")
         self.graph, self.clock, self.timesteps, self.piece = graph, clock, timesteps, piece
+        self.operators = operators
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the output after T timesteps, `[B, ...]`, for inputs `[B, ...]`."""

@@ -18,7 +18,7 @@ from neuro.capture.samples import SamplePlace, where
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS, Coding
 from neuro.coding.encoder import Encoder
-from neuro.coding.network import SpikingNetwork
+from neuro.coding.network import Converted, SpikingNetwork
 from neuro.coding.operators import KINDS, kind_of, operator_name
 from neuro.coding.synapse import Current, Product, Synapse
 
@@ -59,8 +59,8 @@ def to_spiking(
     """
     graph = copy.deepcopy(captured.graph)
     clock = Clock()
-    _Rewriter(graph, captured.samples, scheme, clock, frozenset(keep)).rewrite()
-    return SpikingNetwork(graph, clock, timesteps, piece)
+    operators = _Rewriter(graph, captured.samples, scheme, clock, frozenset(keep)).rewrite()
+    return SpikingNetwork(graph, clock, timesteps, piece, operators)
 
 
 class _Rewriter:
@@ -80,23 +80,29 @@ class _Rewriter:
             node for node in depends_on_input(module.graph) if isinstance(node.meta.get("val"), torch.Tensor)
         }
 
-    def rewrite(self) -> None:
+    def rewrite(self) -> tuple[Converted, ...]:
+        """Rewrite the graph and return what became of each operator, in order."""
+        found = []
         for node in list(self.graph.nodes):
             if node.op != "call_function":
                 continue
             kind = kind_of(node, self.dynamic)
             if kind is None and operator_name(node) not in self.keep:
                 raise _no_rule(node)
+            made = ""
             if kind == "synapse":
-                self._synapse(node)
+                made = self._synapse(node)
             elif kind == "product":
-                self._product(node)
+                made = self._product(node)
+            if kind != "index":
+                found.append(Converted(node.name, where(node), operator_name(node), kind or "kept", made))
         self.graph.eliminate_dead_code()
         self.module.delete_all_unused_submodules()
         self.graph.lint()
         self.module.recompile()
+        return tuple(found)
 
-    def _synapse(self, node: fx.Node) -> None:
+    def _synapse(self, node: fx.Node) -> str:
         name = operator_name(node)
         arguments = list(node.args)
         bias = None
@@ -113,19 +119,19 @@ class _Rewriter:
         operator = _Call(node.target, tuple(arguments), dict(node.kwargs), (spiking[0], constant[0]))
         weight = attribute(self.module, arguments[constant[0]].target)
         synapse = Synapse(operator, weight, bias, self._current(node, 1))
-        self._replace(node, synapse, [arguments[spiking[0]]])
+        return self._replace(node, synapse, [arguments[spiking[0]]])
 
-    def _product(self, node: fx.Node) -> None:
+    def _product(self, node: fx.Node) -> str:
         places = [i for i, one in enumerate(node.args) if isinstance(one, fx.Node) and one in self.dynamic]
         operator = _Call(node.target, tuple(node.args), dict(node.kwargs), (places[0], places[1]))
         a, b = (node.args[i] for i in places)
         product = Product(operator, self.samples[a.name], self.samples[b.name], self._current(node, 2))
-        self._replace(node, product, [a, b])
+        return self._replace(node, product, [a, b])
 
     def _current(self, node: fx.Node, degree: int) -> Current:
         return Current(self.samples[node.name], self.clock, self.coding, degree)
 
-    def _replace(self, node: fx.Node, module: torch.nn.Module, operands: list[fx.Node]) -> None:
+    def _replace(self, node: fx.Node, module: torch.nn.Module, operands: list[fx.Node]) -> str:
         spikes = [self._encoded(one) for one in operands]
         name = self._name(node)
         self.module.add_submodule(name, module)
@@ -137,6 +143,7 @@ class _Rewriter:
         if node in self.dynamic:
             self.dynamic.add(made)
         self.samples[made.name] = self.samples[node.name]
+        return name
 
     def _encoded(self, value: fx.Node) -> fx.Node:
         """The spikes of a value; all who read it share one neuron."""
