@@ -56,7 +56,7 @@ class Chip(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
     schema_version: Literal["neuro.chip/1"] = Field(default=SCHEMA, alias="schema")
-    name: str
+    name: str = Field(min_length=1)
     title: str
     kind: Kind
     engine: str
@@ -135,21 +135,22 @@ def load_chip(path: Path) -> Chip:
     return loaded
 
 
-def _unique(path: Path, leaves: Iterator[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(path: Path, leaves: Iterator[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """Return the leaves by name; one name written in two ways, or yes and no for a number, is an `InputError`."""
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, entry in leaves:
         if name in found:
             raise InputError(f"{path}: figures.{name} is given twice, nested and with a dotted name; keep one of them.")
-        flags = [entry, *(entry.get(key) for key in ("value", "low", "high"))] if isinstance(entry, dict) else [entry]
-        if any(isinstance(flag, bool) for flag in flags):
+        if any(isinstance(entry.get(key), bool) for key in ("value", "low", "high")):
             # A flag would pass as the number 0 or 1.
             raise InputError(f"{path}: figures.{name} holds true or false (YAML's yes or no); give a number.")
         found[name] = entry
     return found
 
 
-def _flat(figures: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(
+    figures: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the leaves of the nested `figures` under dotted names, with what `defaults` adds to each."""
     for key, entry in figures.items():
         name = f"{prefix}{key}"
@@ -157,10 +158,8 @@ def _flat(figures: Mapping[str, Any], defaults: Mapping[str, Any], prefix: str =
             yield from _flat(entry, defaults, f"{name}.")
         elif isinstance(entry, dict):
             yield name, {**defaults, **entry}
-        elif isinstance(entry, int | float) and not isinstance(entry, bool):
-            yield name, {**defaults, "value": entry, "unit": "1"}
         else:
-            yield name, entry
+            yield name, {**defaults, "value": entry, "unit": "1"}
 
 
 def _check_plausible(path: Path, name: str, figure: Quantity) -> None:
@@ -180,15 +179,17 @@ def _check_figure(name: str, figure: Quantity, specs: tuple[FigureSpec, ...], en
         nearest = difflib.get_close_matches(name, known, n=3, cutoff=0.5) or known
         raise ValueError(f"figures.{name} is none that the {engine_name} engine reads; it reads {', '.join(nearest)}")
     if unit_factor(figure.unit)[1] != spec.unit:
-        raise ValueError(f"figures.{name} has unit {figure.unit}; give {spec.meaning} in {spec.unit}, with a prefix")
+        example = f"{{value: {figure.value:g}, unit: {spec.unit}}}"
+        raise ValueError(f"figures.{name} has unit {figure.unit}; give {spec.meaning} as {example}, or with a prefix")
     if not figure.source.strip():
         raise ValueError(f"figures.{name} has no source; say where it comes from")
     low, high = figure.si_band
+    unit = "" if spec.unit == "1" else f" {spec.unit}"
     if not math.isfinite(high):
-        raise ValueError(f"figures.{name} reaches {high:g} {spec.unit}; give a finite number")
+        raise ValueError(f"figures.{name} reaches {high:g}{unit}; give a finite number")
     if low < 0 or (spec.kind == "rate" and low == 0):
-        raise ValueError(f"figures.{name} is {low:g} {spec.unit}; give a positive figure")
+        raise ValueError(f"figures.{name} is {low:g}{unit}; give a positive figure")
     if spec.kind == "size" and (figure.si < 1 or not math.isclose(figure.si, round(figure.si), rel_tol=1e-12)):
         raise ValueError(f"figures.{name} is {figure.si:g}; give a whole number of at least 1")
     if spec.kind == "size" and high > LARGEST_SIZE:
-        raise ValueError(f"figures.{name} reaches {high:g} {spec.unit}; give at most {LARGEST_SIZE:g}")
+        raise ValueError(f"figures.{name} reaches {high:g}{unit}; give at most {LARGEST_SIZE:g}")

@@ -92,16 +92,16 @@ def to_csv(answers: Sequence[Answer]) -> str:
     """Return one line for each chip and form with its totals in SI units; a cell without a figure is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["chip", "kind", "form", *_TOTALS, "weakest_evidence", "reason"])
+    writer.writerow(["chip", "kind", "form", *_TOTALS, "weakest_evidence", "narrowed_layers", "reason"])
     for answer in answers:
         about = [answer.chip.name, answer.chip.kind, answer.form]
         found = answer.estimate
         if found is None:
-            writer.writerow([*about, *[""] * len(_TOTALS), "", answer.reason])
+            writer.writerow([*about, *[""] * len(_TOTALS), "", "", answer.reason])
             continue
         energy, latency = found.total_energy_j, found.total_latency_s
         ends = [end for values in (energy, latency) for end in ([""] * 3 if values is None else values.tolist())]
-        writer.writerow([*about, *ends, found.grade, "; ".join(found.refused.values())])
+        writer.writerow([*about, *ends, found.grade, len(found.narrowed), "; ".join(found.refused.values())])
     return text.getvalue()
 
 

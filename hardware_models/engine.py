@@ -67,6 +67,19 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Narrowed:
+    """A layer whose operands are wider than the chip takes: it runs as if it were quantized.
+
+    Attributes:
+        given: bits of the input and of the weight (or second operand) in the network.
+        run: those that the chip runs the layer at; at least one of them is fewer.
+    """
+
+    given: tuple[int, int]
+    run: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an engine computes for one inference of one sample.
 
@@ -81,7 +94,8 @@ class Cost:
         utilization: share of the arithmetic units that work, in [0, 1].
         traffic_bytes: bytes moved by memory level.
         cores: cores, arrays or tiles that a layer occupies.
-        assumptions: one sentence each.
+        assumptions: one sentence each; what `narrowed` says is no part of them.
+        narrowed: layers whose operands the chip narrows.
         left_out: layers that the chip does not run, with the reason.
     """
 
@@ -93,6 +107,7 @@ class Cost:
     traffic_bytes: Mapping[str, Array] = field(default_factory=dict)
     cores: Array | None = None
     assumptions: tuple[str, ...] = ()
+    narrowed: Mapping[str, Narrowed] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
 
 

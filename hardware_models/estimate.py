@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, get_args
 
 import numpy as np
 
 from hardware_models.chip import Chip
-from hardware_models.engine import Array, Cost, Execution, Question, Run, engine
+from hardware_models.engine import Array, Cost, Execution, Narrowed, Question, Run, engine
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable, layer_table
@@ -41,6 +42,7 @@ class Estimate:
         cycles, utilization, cores: `[L]`, where the engine knows them.
         traffic_bytes: bytes moved by memory level, `[L]`.
         assumptions: one sentence each.
+        narrowed: layers that the chip is taken to run at fewer bits than they were given with.
         left_out: layers that the chip does not run, with the reason.
         covered: share of the network's dense multiply-accumulates in layers that are not left out.
         refused: questions that the chip does not answer, with the reason.
@@ -62,6 +64,7 @@ class Estimate:
     cores: Floats | None
     traffic_bytes: Mapping[str, Floats]
     assumptions: tuple[str, ...]
+    narrowed: Mapping[str, Narrowed]
     left_out: Mapping[str, str]
     covered: float
     refused: Mapping[Question, str]
@@ -96,6 +99,7 @@ class Estimate:
                 "traffic_bytes": {name: float(values.sum()) for name, values in self.traffic_bytes.items()},
             },
             "assumptions": list(self.assumptions),
+            "narrowed": {name: asdict(widths) for name, widths in self.narrowed.items()},
             "covered": self.covered,
             "left_out": dict(self.left_out),
             "refused": dict(self.refused),
@@ -202,6 +206,7 @@ def estimate(
         cores=nominal(cost.cores),
         traffic_bytes={name: np.asarray(nominal(values)) for name, values in cost.traffic_bytes.items()},
         assumptions=(*cost.assumptions, *chip.notes),
+        narrowed=cost.narrowed,
         left_out=cost.left_out,
         covered=_covered(table, cost),
         refused=chip.refuses,
@@ -210,7 +215,10 @@ def estimate(
 
 
 def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
-    """Return the engine's cost of `table`, after checking that there is something to run, in a known way."""
+    """Return the engine's cost of `table`, after checking that there is something to run, in a known way.
+
+    What it narrows is said among its assumptions, in the same words for every engine.
+    """
     if run.execution not in get_args(Execution):
         raise unknown_name("execution", run.execution, get_args(Execution))
     if not table.synaptic.any():
@@ -225,7 +233,24 @@ def evaluate(table: LayerTable, hardware: Hardware, run: Run) -> Cost:
             f"chip {hardware.chip.name!r} can run no layer of {table.subject!r} ({reason}); give it a network that "
             "it can run, or another chip."
         )
-    return cost
+    return replace(cost, assumptions=(*_narrowing(cost.narrowed), *cost.assumptions))
+
+
+def _narrowing(narrowed: Mapping[str, Narrowed]) -> Iterator[str]:
+    """Yield what was narrowed in words: widths of input x weight, and how many layers share them."""
+    if narrowed:
+        cuts = ", ".join(
+            f"{_by(cut.given)} to {_by(cut.run)} in {count} layer{'s' if count > 1 else ''}"
+            for cut, count in Counter(narrowed.values()).items()
+        )
+        yield (
+            "Operands wider than the chip's are taken as quantized to its width, and what that does to accuracy is not "
+            f"known here; bits of input x weight: {cuts}."
+        )
+
+
+def _by(widths: tuple[int, int]) -> str:
+    return f"{widths[0]} x {widths[1]}"
 
 
 def _covered(table: LayerTable, cost: Cost) -> float:

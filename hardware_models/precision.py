@@ -4,8 +4,8 @@ Narrower operands: on a `fixed` unit they cost what native ones cost; on a `scal
 composable) energy and time fall with the product of the widths, a_bits * b_bits / (native a * native b).
 
 Wider operands: `passes` cuts them into native parts, ceil(a / native a) * ceil(b / native b) operations;
-`quantize` takes the network as quantized to the native width, which the estimate says; its accuracy then is
-that of the quantized network, which an estimate does not know.
+`quantize` takes the network as quantized to the native width, which the estimate says (`narrowed`); its accuracy then
+is that of the quantized network, which an estimate does not know.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from hardware_models.engine import Narrowed
+from hardware_models.layer_table import LayerTable
+
 Array = npt.NDArray[Any]
 
 
@@ -27,7 +30,6 @@ class Widths:
     input_bits: Array
     weight_bits: Array
     operations: Array
-    assumptions: tuple[str, ...]
 
 
 class Precision(BaseModel):
@@ -42,22 +44,34 @@ class Precision(BaseModel):
 
     def apply(self, input_bits: Array, weight_bits: Array) -> Widths:
         """Return the widths that layers of the given operand widths `[L]` run at."""
-        inputs, weights, said = input_bits, weight_bits, []
+        inputs, weights = input_bits, weight_bits
         if self.wider == "quantize":
             inputs, weights = np.minimum(inputs, self.input_bits), np.minimum(weights, self.weight_bits)
-            cut = int(((inputs < input_bits) | (weights < weight_bits)).sum())
-            if cut:
-                said.append(
-                    f"{_layers(cut)} wider operands than the {self.input_bits} x {self.weight_bits} bits of the unit; "
-                    "they are taken as quantized to it, and what that does to accuracy is not known here."
-                )
         operations = self._parts(inputs / self.input_bits) * self._parts(weights / self.weight_bits)
-        return Widths(inputs, weights, operations, tuple(said))
+        return Widths(inputs, weights, operations)
+
+    def results(self, bits: Array) -> Array:
+        """Return the widths that results of `bits` are handed on at: no wider than a unit that quantizes reads them."""
+        return np.minimum(bits, self.input_bits) if self.wider == "quantize" else bits
 
     def _parts(self, share: Array) -> Array:
         """Return the native operations along one operand whose width is `share` of the native one."""
         return np.where((share > 1) | (self.narrower == "fixed"), np.ceil(share), share)
 
 
-def _layers(number: int) -> str:
-    return "1 layer has" if number == 1 else f"{number} layers have"
+def narrowed(layers: LayerTable, input_bits: Array, weight_bits: Array) -> dict[str, Narrowed]:
+    """Return, by name, the layers that run at fewer bits than they were given with.
+
+    Args:
+        layers: the layers that run on the chip.
+        input_bits: `[L]` widths that they run at.
+        weight_bits: `[L]` widths that their weights, or second operands, run at.
+    """
+    given = np.stack([layers.input_bits, layers.weight_bits], axis=-1)
+    run = np.stack([input_bits, weight_bits], axis=-1)
+    cut = np.flatnonzero((run < given).any(axis=-1))
+    return {layers.names[row]: Narrowed(_pair(given[row]), _pair(run[row])) for row in cut}
+
+
+def _pair(widths: Array) -> tuple[int, int]:
+    return int(widths[0]), int(widths[1])

@@ -15,18 +15,8 @@ other figures, taken for granted."""
 
 GRADES: tuple[Grade, ...] = get_args(Grade)
 
-_PREFIXES = {
-    "": 1.0,
-    "f": 1e-15,
-    "p": 1e-12,
-    "n": 1e-9,
-    "u": 1e-6,
-    "m": 1e-3,
-    "k": 1e3,
-    "M": 1e6,
-    "G": 1e9,
-    "T": 1e12,
-}
+_POWERS = {"": 0, "f": -15, "p": -12, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
+"""Powers of ten that prefixes stand for."""
 _BINARY_PREFIXES = {"Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30}
 _BINARY_UNITS = ("bit", "B", "B/s")
 _BASE_UNITS = ("J", "J/bit", "J/B", "s", "W", "Hz", "V", "bit", "bit/s", "B", "B/s", "m", "m2", "1", "1/s", "1/J")
@@ -44,14 +34,14 @@ def unit_factor(unit: str) -> tuple[float, str]:
         prefix = unit.removesuffix(slash + rest).removesuffix(first)
         if unit != prefix + base:
             continue
-        if prefix in _PREFIXES:
+        if prefix in _POWERS:
             # An area's prefix is squared: 1 mm2 is 1e-6 m2.
-            return _PREFIXES[prefix] ** (2 if base == "m2" else 1), base
+            return 10.0 ** (_POWERS[prefix] * (2 if base == "m2" else 1)), base
         if prefix in _BINARY_PREFIXES and base in _BINARY_UNITS:
             return _BINARY_PREFIXES[prefix], base
     raise InputError(
         f"unit {unit!r} is unknown; give one of {', '.join(_BASE_UNITS)} with an SI prefix "
-        f"({', '.join(p for p in _PREFIXES if p)}; {', '.join(_BINARY_PREFIXES)} for sizes), for example pJ or KiB."
+        f"({', '.join(p for p in _POWERS if p)}; {', '.join(_BINARY_PREFIXES)} for sizes), for example pJ or KiB."
     )
 
 
@@ -114,13 +104,27 @@ def with_prefix(value: float, unit: str = "", digits: int = 4) -> str:
     """Return `value` with an SI prefix, for people: `with_prefix(0.0074635, "J")` is `7.464 mJ`.
 
     Args:
-        value: in the base unit.
+        value: in the base unit; a whole number below 1000 is shown as it is.
         unit: the base unit; empty for counts.
         digits: significant digits.
     """
+    if float(value).is_integer() and abs(value) < 1000:
+        return f"{value:.0f} {unit}".rstrip()
     # Rounded first, so that 999.96 becomes 1.000 k and not 1000.
-    size = abs(float(f"{value:.{digits - 1}e}"))
-    fitting = [(factor, prefix) for prefix, factor in _PREFIXES.items() if factor <= size]
-    factor, prefix = max(fitting, default=(1.0, "") if not value else min((f, p) for p, f in _PREFIXES.items()))
-    number = f"{value / factor:#.{digits}g}".rstrip(".") if value else "0"
-    return f"{number} {prefix.replace('u', 'µ')}{unit}".rstrip()
+    rounded = f"{value:.{digits - 1}e}"
+    power, prefix = prefix_of(float(rounded))
+    decimals = digits - 1 - (_decade(float(rounded)) - power)
+    return f"{float(rounded) / 10.0**power:.{max(decimals, 0)}f} {prefix}{unit}".rstrip()
+
+
+def prefix_of(value: float) -> tuple[int, str]:
+    """Return the SI prefix, for people, that leaves 1 to 999 before the point: `(-6, "µ")` of 0.00002."""
+    if not value or not math.isfinite(value):
+        return 0, ""
+    power = min(max(_decade(value) // 3 * 3, -15), 15)
+    return power, next(prefix for prefix, known in _POWERS.items() if known == power).replace("u", "µ")
+
+
+def _decade(value: float) -> int:
+    """Return floor(log10(|value|)) of 15 significant digits, which no power of ten falls short of."""
+    return int(f"{value:.14e}".partition("e")[2]) if math.isfinite(value) else 0

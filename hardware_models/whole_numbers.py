@@ -74,7 +74,7 @@ def common_shape(named: Mapping[str, Any]) -> tuple[int, ...] | None:
 
 
 def ceil_divide(value: Any, divisor: Any) -> Any:
-    """Return ceil(value / divisor) of positive whole numbers, exactly."""
+    """Return ceil(value / divisor) of whole numbers, exactly; `divisor` is positive."""
     return -(-value // divisor)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
-from hardware_models.errors import InputError
+from hardware_models.errors import InputError, unknown_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,9 +46,48 @@ def validated(model: type[Model], data: Any, path: object) -> Model:
         return model.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"])) or "the top level"
-        reason = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path}: {key}: {reason}; mend that entry.") from error
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise InputError(f"{path}: {key}{': ' if key else ''}{_reason(model, first)}.") from error
+
+
+def _reason(model: type[BaseModel], found: ErrorDetails) -> str:
+    """Return what is wrong with an entry and what to do, without pydantic's words for Python's types."""
+    kind, given = found["type"], found["input"]
+    if kind == "extra_forbidden":
+        known = _keys(model, found["loc"][:-1])
+        return str(unknown_name("key", found["loc"][-1], known) if known else "unknown key; take it out").rstrip(".")
+    if kind == "missing":
+        return "it is missing; add it"
+    for kinds, expected in _SHAPES.items():
+        if kind in kinds:
+            return f"expected {expected}, not {given!r}; mend that entry"
+    if kind == "value_error":  # written here, and says what to do
+        return found["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{found['msg'].replace('Input should be', 'expected')}, not {given!r}; mend that entry"
+
+
+_SHAPES = {
+    ("model_type", "model_attributes_type", "dict_type"): "a mapping of keys to values",
+    ("tuple_type", "list_type"): "a list such as [a, b]",
+    ("float_type", "float_parsing"): "a number",
+    ("string_type",): "text, in quotes where YAML takes it for something else",
+}
+
+
+def _keys(model: type[BaseModel], place: Sequence[int | str]) -> list[str]:
+    """Return the keys that the model at `place` inside `model` has; empty where it holds no model."""
+    kind: Any = model
+    for part in place:
+        if _is_model(kind):
+            field = kind.model_fields.get(part)
+            kind = field.annotation if field else None
+        else:  # of a mapping the values, of a list the entries
+            kind = next(reversed(get_args(kind)), None)
+    return [field.alias or name for name, field in kind.model_fields.items()] if _is_model(kind) else []
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -14,6 +14,7 @@ from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
 from hardware_models.precision import Precision
 from hardware_models.sparsity import SparsityRule
+from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
 
@@ -111,18 +112,19 @@ def activity_of(layers: LayerTable, hw: Hardware, tiling: Tiling, applied: Array
     settings: Settings = hw.settings
     density = layers.input_density
     positions = layers.m.astype(float) * layers.timesteps
+    output_bits = settings.precision.results(layers.output_bits).astype(float)
     adcs = hw.size("array.adcs", "the turns of the converters")
     cols = hw.size("array.cols", "the turns of the converters")
     if settings.signs == "columns":
         cols = np.maximum(cols // 2, 1)
-    turns = -(-cols // adcs)
+    turns = ceil_divide(cols, adcs)
     parallel = np.minimum(_parallel_rows(hw, tiling.rows_used), tiling.rows_used)
     step_energy = array_energy = step_time = np.ones(1)
     if settings.silent_steps == "skip":
         silent, summed = 1.0 - density, parallel * tiling.planes
         step_energy = 1.0 - silent**summed
         # Groups in one array are read together; all arrays of a layer step together.
-        array_energy = 1.0 - silent ** (summed * -(-layers.groups // tiling.bundles))
+        array_energy = 1.0 - silent ** (summed * ceil_divide(layers.groups, tiling.bundles))
         step_time = 1.0 - silent ** (summed * tiling.blocks * layers.groups)
     driven = settings.rows.energy_share(density)
     followed = driven if settings.column_energy == "follows-rows" else np.ones_like(density)
@@ -149,8 +151,8 @@ def activity_of(layers: LayerTable, hw: Hardware, tiling: Tiling, applied: Array
         activations=activations,
         input_bits=applied_bits,
         carried_bits=applied_bits * tiling.column_tiles
-        + positions * layers.groups * layers.n * tiling.blocks * layers.output_bits,
-        output_bits=layers.output_elements * layers.timesteps * layers.output_bits.astype(float),
+        + positions * layers.groups * layers.n * tiling.blocks * output_bits,
+        output_bits=layers.output_elements * layers.timesteps * output_bits,
         turns=positions * applied * tiling.block_steps * turns * step_time,
     )
 

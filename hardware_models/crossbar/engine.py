@@ -40,6 +40,8 @@ from hardware_models.engine import Cost, FigureSpec, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
+from hardware_models.precision import narrowed
+from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
 
@@ -114,7 +116,8 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         utilization=scatter(np.asarray(tiling.utilization), mapped),
         traffic_bytes={"buffer": scatter(buffered, mapped)},
         cores=scatter(tiling.arrays.astype(float), mapped),
-        assumptions=(*widths.assumptions, *_in_words(table, layers, hw, tiling, widths.input_bits, chips, passes)),
+        assumptions=tuple(_in_words(table, layers, hw, tiling, widths.input_bits, chips, passes)),
+        narrowed=narrowed(layers, widths.input_bits, widths.weight_bits),
         left_out=_left_out(table, mapped, hw),
     )
 
@@ -193,7 +196,7 @@ def _chips(layers: LayerTable, hw: Hardware, run: Run, tiling: Tiling) -> tuple[
             "more-chips` or `overflow: rewrite`."
         )
     if settings.overflow == "more-chips":
-        return -(-needed // available).astype(float), passes
+        return ceil_divide(needed, available).astype(float), passes
     again = layers.timesteps if run.execution == "step-by-step" else np.ones(len(layers), dtype=np.int64)
     return one, np.where(over & ~dynamic, again, passes)
 

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.errors import InputError
+from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
 
@@ -91,20 +92,20 @@ def tile(
         raise InputError("planes must divide k; give the number of kernel positions of each layer.")
     rows_, cols_ = sizes["rows"], sizes["cols"]
     reduction = sizes["k"] // sizes["planes"]
-    columns = sizes["n"] * -(-sizes["weight_bits"] // sizes["cell_bits"])
-    blocks, column_tiles = -(-reduction // rows_), -(-columns // cols_)
+    columns = sizes["n"] * ceil_divide(sizes["weight_bits"], sizes["cell_bits"])
+    blocks, column_tiles = ceil_divide(reduction, rows_), ceil_divide(columns, cols_)
     used, parallel = np.minimum(reduction, rows_), np.minimum(sizes["parallel_rows"], rows_)
     alone = (blocks > 1) | (column_tiles > 1)
     fitting = np.minimum(rows_ // used, cols_ // np.minimum(columns, cols_))
     sharing = np.where(alone, 1, np.minimum(fitting, sizes["groups"]))
-    bundles = -(-sizes["groups"] // sharing)
+    bundles = ceil_divide(sizes["groups"], sharing)
     arrays = _product(bundles, blocks, column_tiles, sizes["planes"])
     cells = sizes["groups"].astype(float) * sizes["k"] * columns
     return Tiling(
         rows_used=used,
         blocks=blocks,
-        steps=(reduction // rows_) * -(-rows_ // parallel) + -(-(reduction % rows_) // parallel),
-        block_steps=-(-used // parallel),
+        steps=(reduction // rows_) * ceil_divide(rows_, parallel) + ceil_divide(reduction % rows_, parallel),
+        block_steps=ceil_divide(used, parallel),
         columns=columns,
         column_tiles=column_tiles,
         planes=sizes["planes"],
@@ -136,7 +137,7 @@ def phases(input_bits: npt.ArrayLike, dac_bits: npt.ArrayLike, polarity: bool = 
     bits = np.asarray(input_bits, dtype=np.int64)
     if polarity:
         bits = np.maximum(bits - 1, 1)
-    return -(-bits // np.asarray(dac_bits, dtype=np.int64))
+    return np.asarray(ceil_divide(bits, np.asarray(dac_bits, dtype=np.int64)))
 
 
 def exact_adc_bits(active_rows: npt.ArrayLike, cell_bits: npt.ArrayLike, input_bits: npt.ArrayLike) -> Array:

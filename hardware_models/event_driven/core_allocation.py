@@ -22,12 +22,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.whole_numbers import ceil_divide
+
 Array = npt.NDArray[Any]
-
-
-def ceil_divide(amount: npt.ArrayLike, limit: npt.ArrayLike) -> Array:
-    """Return ceil(amount / limit) in exact integers."""
-    return -(-np.asarray(amount, dtype=np.int64) // np.asarray(limit, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class Split:
     @property
     def cores(self) -> Array:
         """Cores that each population takes."""
-        return ceil_divide(self.needs, self.room)
+        return np.asarray(ceil_divide(self.needs, self.room))
 
     @property
     def filled(self) -> Array:

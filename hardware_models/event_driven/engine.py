@@ -43,6 +43,7 @@ from hardware_models.event_driven.populations import populations
 from hardware_models.event_driven.totals import Laid, energy, latency, traffic
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
+from hardware_models.precision import narrowed
 
 Array = npt.NDArray[Any]
 
@@ -159,6 +160,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     work = core_work(table, groups, counts, laid.split, laid.by_rows, laid.axons)
     chip = Laid(table, groups, counts, laid, work, hw)
     time = latency(chip)
+    layers = table.select(table.synaptic & on_chip)
     return Cost(
         energy_j=energy(chip, time) if hw.answers("energy") else {},
         latency_s=None if time is None else time.by_layer,
@@ -167,6 +169,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         traffic_bytes=traffic(chip),
         cores=chip.by_population(laid.cores[laid.of_variant]),
         assumptions=assumptions(table, groups, laid, hw, on_chip),
+        narrowed=narrowed(layers, layers.input_bits, laid.weight_bits.min(axis=0)),
         left_out=outside,
     )
 

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.errors import InputError
-from hardware_models.event_driven.core_allocation import Split, ceil_divide, cores_needed, place
+from hardware_models.event_driven.core_allocation import Split, cores_needed, place
 from hardware_models.event_driven.counts import reach
 from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.mesh import Hops, Mesh, mean_hops
 from hardware_models.event_driven.populations import Populations
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
+from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
 

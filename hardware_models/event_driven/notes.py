@@ -98,12 +98,6 @@ def _of_network(table: LayerTable, groups: Populations, hw: Hardware, on_chip: A
 
 
 def _of_allocation(table: LayerTable, groups: Populations, laid: Network, hw: Hardware) -> Iterator[str]:
-    wide = int((laid.weight_bits < table.weight_bits[groups.synapses]).any(axis=0).sum())
-    if wide:
-        yield (
-            f"{_layers(wide)} wider weights than the chip stores; they are taken as quantized to its width, and what "
-            "that does to accuracy is not known here."
-        )
     crowded = _reading_more_than_axons(table, groups, laid, hw)
     if crowded:
         yield (

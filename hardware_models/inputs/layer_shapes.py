@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from hardware_models.inputs.entries import Entries
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Bounds
 
 
@@ -134,7 +135,7 @@ def window(entries: Entries, positions: tuple[int, ...], pool: bool = False, tra
     if str(entries.raw("padding")).lower() == "same":
         if transposed:
             entries.refuse("padding is 'same', which a transposed convolution does not have; give numbers.")
-        out = tuple(-(-size // step) for size, step in zip(positions, stride, strict=True))
+        out = tuple(ceil_divide(size, step) for size, step in zip(positions, stride, strict=True))
         total = [max(0, (o - 1) * s + w - p) for o, s, w, p in zip(out, stride, spread, positions, strict=True)]
         return Window(kernel, stride, tuple(pad // 2 for pad in total), dilation, out)
     padding = _by_axis(entries, "padding", axes, least=0) or (0,) * axes

@@ -120,7 +120,7 @@ def _bits(entries: Entries, keys: Keys, word: str, own: int | None, producer: in
     if bits is None:
         entries.missing(keys.bits, f"the width of {word} values")
     if not (own or 1) <= bits <= _WIDEST:
-        entries.refuse(f"{keys.bits} is {bits}; a {word} value has {own or 1} to {_WIDEST} bits.")
+        entries.refuse(f"{keys.bits} is {bits}; {word} values have {own or 1} to {_WIDEST} bits.")
     return bits
 
 

@@ -25,6 +25,7 @@ from hardware_models.inputs.onnx_operators import (
 from hardware_models.inputs.onnx_products import Sizes, convolution, matrix_product
 from hardware_models.inputs.onnx_weights import weight_signal
 from hardware_models.inputs.operands import Signal, activation, operations, weight
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Form, Layer, Operator, Workload
 
 _DOMAINS = ("", "ai.onnx", "com.microsoft")
@@ -138,7 +139,7 @@ class _Reader:
                 "operator": operator,
                 "op": node.op_type,
                 "timesteps": 1,
-                "out_elements": -(-size // self.batch),
+                "out_elements": ceil_divide(size, self.batch),
             }
         )
         self._pass(node, read)
@@ -187,7 +188,7 @@ class _Reader:
         """Return the operands by name, each with its size."""
         stored = [elements(self.model.shape(tensor, node)) for tensor in tensors]
         signals = [self._activation(tensor, sizes.runs) for tensor in tensors]
-        counts = [-(-count // (self.batch * sizes.runs)) for count in stored]
+        counts = [ceil_divide(count, self.batch * sizes.runs) for count in stored]
         if sizes.operator == "matmul":
             return {side: (signals[i], counts[i]) for i, side in enumerate(("left", "right"))}
         if all(depends):

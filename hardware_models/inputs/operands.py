@@ -16,6 +16,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Bounds, Form, Operand
 
 MOST_SAMPLES: Final = 10_000
@@ -149,6 +150,6 @@ def _pairs(over: int, within: int, kernel: int, stride: int, padding: int, dilat
     count = 0
     for tap in range(kernel):
         shift = padding - tap * dilation
-        first, last = max(0, -(-shift // stride)), min(over - 1, (within - 1 + shift) // stride)
+        first, last = max(0, ceil_divide(shift, stride)), min(over - 1, (within - 1 + shift) // stride)
         count += max(0, last - first + 1)
     return count

@@ -29,6 +29,7 @@ from hardware_models.errors import InputError
 from hardware_models.inputs.csv_text import csv_lines, csv_rows, header
 from hardware_models.inputs.entries import Entries
 from hardware_models.inputs.operands import Signal, activation, dense, weight, weight_elements
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Bounds, Layer, Workload
 
 DEFAULT_BITS: Final = 8
@@ -69,7 +70,8 @@ class TopologyRow:
     def ofmap(self) -> tuple[int, int]:
         """Height and width of the output, in SCALE-Sim's counting."""
         high, wide = (
-            -(-(size - taps) // step) + 1 for size, taps, step in zip(self.ifmap, self.kernel, self.stride, strict=True)
+            ceil_divide(size - taps, step) + 1
+            for size, taps, step in zip(self.ifmap, self.kernel, self.stride, strict=True)
         )
         return high, wide
 

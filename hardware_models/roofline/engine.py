@@ -16,19 +16,21 @@ Source: Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from hardware_models.engine import Cost, FigureSpec, Run
+from hardware_models.engine import Cost, FigureSpec, Narrowed, Run
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
+from hardware_models.precision import narrowed
 from hardware_models.roofline.traffic import Flow, Storage, Traffic, flow, membrane_bytes, traffic
 from hardware_models.sparsity import SparsityRule
+from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
 
@@ -55,7 +57,8 @@ class Settings(Storage):
     """How the machine executes a network, beside how it keeps tensors (`Storage`).
 
     Attributes:
-        wider: what becomes of operands wider than the widest arithmetic: `refuse`, or `quantize` to it.
+        wider: what becomes of operands wider than the widest arithmetic: `refuse`, or `quantize` to it; then results
+            are kept no wider either.
         neuron_operations: operations of one neuron update: leak, charge, compare, reset.
         sparsity: what zeros in the driving operand save.
         operation_energy: what the energy per operation covers: `arithmetic`, or the whole `system` with its memories.
@@ -85,6 +88,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     """
     settings: Settings = hw.settings
     kinds = _kinds(hw)
+    given, table = table, _quantized(table, max(kinds)) if settings.wider == "quantize" else table
     work, said = _work(table, settings, kinds, hw.chip.name)
     way = flow(table, settings.fused)
     moved = traffic(table, settings, way, run.execution, _capacity(hw))
@@ -108,6 +112,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         utilization=None if answered is None or ideal is None else _share(ideal, answered),
         traffic_bytes={"memory": moved.memory} | ({"onchip": moved.on_chip} if _on_chip(hw) else {}),
         assumptions=tuple(said),
+        narrowed=_narrowed(given, table),
     )
 
 
@@ -149,25 +154,20 @@ def _work(table: LayerTable, settings: Settings, kinds: tuple[int, ...], chip: s
     operands = np.maximum(np.where(table.spike_driven, 1, table.input_bits), table.weight_bits)
     asked = np.where(table.synaptic, operands, np.minimum(settings.membrane_bits, widest))
     wide = table.synaptic & (asked > widest)
-    said: list[str] = []
-    if wide.any() and settings.wider == "refuse":
+    if wide.any():
         name = table.names[int(np.argmax(wide))]
         raise InputError(
             f"layer {name!r} has operands of {int(asked[wide].max())} bits and chip {chip!r} computes with at most "
             f"{widest}; quantize the network, or choose a chip of wider arithmetic."
         )
-    if wide.any():
-        said.append(
-            f"{int(wide.sum())} of {len(table)} layers have operands wider than {widest} bits; they are taken as "
-            "quantized to it, and what that does to accuracy is not known here."
-        )
-    bits = operand_kind(np.minimum(asked, widest), kinds)
-    other = (table.synaptic & ~wide & (bits != asked)).sum()
+    said: list[str] = []
+    bits = operand_kind(asked, kinds)
+    other = (table.synaptic & (bits != asked)).sum()
     if other:
         said.append(f"{int(other)} layers run on the next wider arithmetic, for the chip states none of their width.")
     dense = 2.0 * table.macs_dense
     # A membrane potential wider than the widest arithmetic is worked through in parts.
-    parts = -(-settings.membrane_bits // widest)
+    parts = ceil_divide(settings.membrane_bits, widest)
     rest = np.where(
         table.neuron,
         table.neuron_updates * settings.neuron_operations * parts,
@@ -177,6 +177,21 @@ def _work(table: LayerTable, settings: Settings, kinds: tuple[int, ...], chip: s
     timed = np.where(table.synaptic, dense * rule.time_share(density), rest)
     paid = np.where(table.synaptic, dense * rule.energy_share(density), rest)
     return Work(timed, paid, bits), said
+
+
+def _quantized(table: LayerTable, widest: int) -> LayerTable:
+    """Return `table` with tensors of at most `widest` bits, in arithmetic and in memory; spikes keep their width."""
+    return replace(
+        table,
+        input_bits=np.where(table.spike_driven, table.input_bits, np.minimum(table.input_bits, widest)),
+        weight_bits=np.minimum(table.weight_bits, widest),
+        output_bits=np.where(table.neuron, table.output_bits, np.minimum(table.output_bits, widest)),
+    )
+
+
+def _narrowed(given: LayerTable, run: LayerTable) -> dict[str, Narrowed]:
+    rows = given.synaptic
+    return narrowed(given.select(rows), run.input_bits[rows], run.weight_bits[rows])
 
 
 def _by_width(hw: Hardware, before: str, after: str, bits: Array, needed_for: str) -> Array:

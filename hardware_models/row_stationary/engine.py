@@ -28,10 +28,11 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from hardware_models.engine import Cost, FigureSpec, Run, scatter
+from hardware_models.engine import Cost, FigureSpec, Narrowed, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
+from hardware_models.precision import narrowed
 from hardware_models.row_stationary.counts import RowStationaryCounts, row_stationary
 from hardware_models.row_stationary.mapping import compressed
 
@@ -133,6 +134,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
             "dram": scatter(moved.dram * share, runs),
         },
         assumptions=_in_words(rows, settings, run, hw),
+        narrowed=_narrowed(rows.select(fits), hw),
         left_out=left_out,
     )
 
@@ -234,6 +236,11 @@ def _utilization(macs: Array, cycles: Array, hw: Hardware) -> Array:
     return np.divide(done, slots, out=np.zeros(slots.shape), where=slots > 0)
 
 
+def _narrowed(rows: LayerTable, hw: Hardware) -> dict[str, Narrowed]:
+    word = hw.size("word", "the width of operands").min()
+    return narrowed(rows, np.minimum(rows.input_bits, word), np.minimum(rows.weight_bits, word))
+
+
 def _in_words(rows: LayerTable, settings: Settings, run: Run, hw: Hardware) -> tuple[str, ...]:
     said = [f"Figures are of one sample of a batch of {settings.batch} that shares fetched weights."]
     said.append(
@@ -242,9 +249,6 @@ def _in_words(rows: LayerTable, settings: Settings, run: Run, hw: Hardware) -> t
         else "Zeros save no operation."
     )
     word = int(hw.size("word", "the width of operands").max())
-    widest = int(np.maximum(rows.input_bits, rows.weight_bits).max(initial=0))
-    if widest > word:
-        said.append(f"Operands of {widest} bits are taken as quantized to {word}; what accuracy is left is not known.")
     if int(np.minimum(rows.input_bits, rows.weight_bits).min(initial=word)) < word:
         said.append(f"Narrower operands, spikes among them, fill a word of {word} bits and cost a whole operation.")
     if rows.dilated.any():

@@ -18,30 +18,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from hardware_models import multiplier_array
 from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.errors import unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import Widths
-from hardware_models.sparsity import OperandRules
+from hardware_models.precision import Widths, narrowed
 from hardware_models.spatial.mapping import Mapped, Settings, lower, map_layers, seconds
 
 FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("axis.*.size", "1", "positions along one axis of the array", "size"),
-    FigureSpec("array.clock", "Hz", "clock frequency of the array", "rate"),
-    FigureSpec("accumulator.bits", "bit", "width of a partial sum", "size"),
     FigureSpec("mac.energy", "J", "one multiply-accumulate at native width"),
-    FigureSpec("ac.energy", "J", "one accumulate of a spike-driven layer; absent: it costs a multiply-accumulate"),
     FigureSpec("memory.*.capacity", "B", "capacity of one instance of a level; absent: it does not limit", "size"),
     FigureSpec("memory.*.word", "bit", "width of one access to a level", "size"),
     FigureSpec("memory.*.granule", "bit", "smallest part of a word that is paid for; absent: exact bits", "size"),
     FigureSpec("memory.*.read_energy", "J", "reading one word of a level"),
     FigureSpec("memory.*.write_energy", "J", "writing one word of a level"),
     FigureSpec("memory.*.bandwidth", "B/s", "bandwidth of one instance, reads and writes; absent: no limit", "rate"),
-    FigureSpec("sparsity.check_energy", "J", "looking at one value to find out whether it can be skipped"),
-    FigureSpec("neuron.update_energy", "J", "arithmetic of one neuron update"),
-    FigureSpec("neuron.membrane_bits", "bit", "width of a stored membrane potential", "size"),
-    FigureSpec("static.power", "W", "power that flows whether or not it works"),
+    *multiplier_array.FIGURES,
 )
 
 
@@ -61,9 +55,10 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     layers = table.select(table.synaptic)
     widths = settings.precision.apply(layers.input_bits, layers.weight_bits)
     psum_bits = int(hw.size("accumulator.bits", "the traffic of partial sums").ravel()[0])
-    dense = map_layers(lower(layers, widths, run, psum_bits, settings.precision.input_bits), settings, hw)
+    result_bits = settings.precision.results(layers.output_bits)
+    dense = map_layers(lower(layers, widths, run, psum_bits, result_bits), settings, hw)
     mapped = _after_sparsity(dense, settings, layers)
-    cycles = mapped.cycles * widths.operations * _time_share(layers, settings.array)
+    cycles = mapped.cycles * widths.operations * multiplier_array.time_share(layers, settings.array)
     bytes_ = (mapped.reads + mapped.writes).sum(axis=-1) * mapped.word_bits[:, None, :] / 8
     traffic = {one.name: scatter(bytes_[..., column], table.synaptic) for column, one in enumerate(settings.levels)}
     latency = utilization = None
@@ -88,8 +83,9 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         cycles=scatter(cycles, table.synaptic),
         utilization=utilization,
         traffic_bytes=traffic,
-        assumptions=(*widths.assumptions, *_searched(mapped), *_assumptions(table, layers, hw, run)),
-        left_out=_left_out(table),
+        assumptions=(*_searched(mapped), *_assumptions(table, layers, hw, run)),
+        narrowed=narrowed(layers, widths.input_bits, widths.weight_bits),
+        left_out=multiplier_array.left_out(table),
     )
 
 
@@ -133,15 +129,7 @@ def _alike(limits: list[Array | None]) -> list[Array]:
 
 def _energy(hw: Hardware, settings: Settings, layers: LayerTable, widths: Widths, mapped: Mapped) -> dict[str, Array]:
     """Return joules by component, `[S, H, L]`."""
-    rules = settings.array
-    worked = rules.input.energy_share(layers.input_density) * rules.weight.energy_share(layers.weight_density)
-    each = hw("mac.energy", "multiply-accumulates")
-    if "ac.energy" in hw and layers.spike_driven.any():
-        # An integer spike of n takes n additions where there is no multiplier.
-        fired = layers.input_density * layers.input_elements * layers.timesteps
-        additions = np.maximum(1.0, layers.input_spikes / np.maximum(fired, 1.0))
-        each = np.where(layers.spike_driven, hw("ac.energy", "accumulates") * additions, each)
-    energy = {"compute": layers.macs_dense * widths.operations * worked * each}
+    energy = {"compute": multiplier_array.arithmetic_energy(layers, hw, settings.array, widths)}
     reads, writes = mapped.reads.sum(axis=-1), mapped.writes.sum(axis=-1)
     for column, level in enumerate(settings.levels):
         energy[level.name] = reads[..., column] * hw(
@@ -169,11 +157,6 @@ def _checks(hw: Hardware, settings: Settings, layers: LayerTable, dense: Mapped)
     return joules
 
 
-def _time_share(layers: LayerTable, rules: OperandRules) -> Array:
-    busiest = layers.busiest_channel_density if rules.input.policy in ("skip", "group-skip") else None
-    return rules.input.time_share(layers.input_density, busiest) * rules.weight.time_share(layers.weight_density)
-
-
 def _neurons(table: LayerTable, hw: Hardware, settings: Settings) -> tuple[Array, Array, str]:
     """Return joules `[S, H, L']` of the neuron layers, membrane bits moved `[H, L']`, and the level they move at."""
     level = settings.membrane_level
@@ -188,15 +171,6 @@ def _neurons(table: LayerTable, hw: Hardware, settings: Settings) -> tuple[Array
     for kind in ("read", "write"):
         joules = joules + accesses * hw(f"memory.{level}.{kind}_energy", "membrane potentials")
     return joules, moved, level
-
-
-def _left_out(table: LayerTable) -> dict[str, str]:
-    reason = "neither a matrix product nor a neuron; a vector unit or the host runs it, for which there is no figure"
-    return {
-        name: reason
-        for name, on_array, neuron in zip(table.names, table.synaptic, table.neuron, strict=True)
-        if not (on_array or neuron)
-    }
 
 
 def _searched(mapped: Mapped) -> list[str]:

@@ -138,8 +138,8 @@ class Mapped(NamedTuple):
     complete: int
 
 
-def lower(layers: LayerTable, widths: Widths, run: Run, psum_bits: int, result_bits: int) -> Lowered:
-    """Return the loops of synaptic `layers`, with partial sums of `psum_bits` bits.
+def lower(layers: LayerTable, widths: Widths, run: Run, psum_bits: int, result_bits: Array) -> Lowered:
+    """Return the loops of synaptic `layers`, with partial sums of `psum_bits` bits and results of `result_bits` `[L]`.
 
     Time-batched timesteps are the batch loop B, so that weights can be reused over them; products of two
     activations, and step-by-step execution, run the nest once for each timestep. A layer whose matrix product is
@@ -164,7 +164,7 @@ def lower(layers: LayerTable, widths: Widths, run: Run, psum_bits: int, result_b
         np.stack(columns, axis=1),
         np.where(plain[:, None], np.stack([layers.stride_h, layers.stride_w], axis=1), 1),
         np.where(plain[:, None], np.stack([layers.in_h, layers.in_w], axis=1), np.stack([layers.m, one], axis=1)),
-        np.stack([widths.weight_bits, widths.input_bits, np.minimum(layers.output_bits, result_bits)], axis=1),
+        np.stack([widths.weight_bits, widths.input_bits, result_bits], axis=1),
         np.full(len(layers), psum_bits),
     )
     return Lowered(shapes, np.where(folded, 1, layers.timesteps))

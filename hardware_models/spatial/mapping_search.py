@@ -22,6 +22,7 @@ from hardware_models.spatial.loop_nest import Accesses, Array, Loops, Shapes, Un
 from hardware_models.spatial.loop_orders import Batch, batches
 from hardware_models.spatial.memory_hierarchy import DIMS, Structure
 from hardware_models.spatial.tiling import Memories, Tilings, tiling_count, widest_group
+from hardware_models.whole_numbers import ceil_divide
 
 ORDERS: Final = 5040
 """Most orders of loops that are tried for one layer and spatial unrolling: those of seven loops."""
@@ -93,7 +94,7 @@ def unroll(sizes: Array, axis_sizes: Array, axes: Sequence[str], choice: Unrolli
         room = np.broadcast_to(axis_sizes[:, column], len(left)).astype(np.int64)
         for dim in (DIMS.index(letter) for letter in choice.get(axis, "")):
             positions = np.minimum(left[:, dim], room)
-            folds = -(-left[:, dim] // positions)
+            folds = ceil_divide(left[:, dim], positions)
             factors[:, dim] = left[:, dim] / folds
             room = room // positions
             left[:, dim] = folds

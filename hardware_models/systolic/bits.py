@@ -15,6 +15,7 @@ from hardware_models.precision import Precision, Widths
 from hardware_models.sparsity import OperandRules
 from hardware_models.systolic.counts import Convention, Dataflow, SystolicRun, parse_dataflow, simulate_gemm
 from hardware_models.systolic.dram_traffic import DramTraffic, dram_traffic
+from hardware_models.whole_numbers import ceil_divide
 
 
 class Settings(BaseModel):
@@ -124,7 +125,7 @@ def _count(layers: LayerTable, hw: Hardware, widths: Widths, at_once: Array) -> 
         ifmap_capacity=_words(hw, "ifmap", widths.input_bits),
         filter_capacity=_words(hw, "filter", widths.weight_bits),
         ofmap_capacity=_words(hw, "ofmap", hw.size("accumulator.bits", "the bits of a partial sum")),
-        ifmap_words=np.maximum(1, -(-layers.input_elements * at_once // layers.groups)),
+        ifmap_words=np.maximum(1, ceil_divide(layers.input_elements * at_once, layers.groups)),
         groups=groups,
     )
     return counts, traffic
@@ -157,9 +158,7 @@ def moved_bits(
     settings: Settings = hw.settings
     layers = table.select(table.synaptic)
     accumulator = hw.size("accumulator.bits", "the bits of a partial sum")
-    out_bits = layers.output_bits
-    if settings.precision.wider == "quantize":
-        out_bits = np.minimum(out_bits, settings.precision.input_bits)
+    out_bits = settings.precision.results(layers.output_bits)
     partial, fetched = floats(counts.ofmap_reads), floats(traffic.ifmap_reads)
     weights, written = floats(traffic.filter_reads), floats(traffic.ofmap_writes)
     if settings.activations == "on-chip":

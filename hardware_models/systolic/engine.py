@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from hardware_models import multiplier_array
 from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import Widths
+from hardware_models.precision import Widths, narrowed
 from hardware_models.sparsity import OperandRules
 from hardware_models.systolic.bits import Moved, Settings, count_words, floats, moved_bits
 
@@ -31,19 +32,13 @@ BUFFERS = ("ifmap", "filter", "ofmap")
 FIGURES: tuple[FigureSpec, ...] = (
     FigureSpec("array.rows", "1", "rows of processing elements", "size"),
     FigureSpec("array.cols", "1", "columns of processing elements", "size"),
-    FigureSpec("array.clock", "Hz", "clock frequency of the array", "rate"),
-    FigureSpec("accumulator.bits", "bit", "width of a partial sum", "size"),
     FigureSpec("mac.energy", "J", "one multiply-accumulate at native width, element registers included"),
-    FigureSpec("ac.energy", "J", "one accumulate of a spike-driven layer; absent: it costs a multiply-accumulate"),
     *(FigureSpec(f"buffer.{name}.capacity", "B", f"{name} SRAM, both halves", "size") for name in BUFFERS),
     *(FigureSpec(f"buffer.{name}.read_energy", "J/bit", f"reading one bit of the {name} SRAM") for name in BUFFERS),
     *(FigureSpec(f"buffer.{name}.write_energy", "J/bit", f"writing one bit of the {name} SRAM") for name in BUFFERS),
     FigureSpec("dram.energy", "J/bit", "moving one bit from or to DRAM"),
     FigureSpec("dram.bandwidth", "B/s", "bandwidth of the DRAM", "rate"),
-    FigureSpec("sparsity.check_energy", "J", "looking at one value to find out whether it can be skipped"),
-    FigureSpec("neuron.update_energy", "J", "arithmetic of one neuron update"),
-    FigureSpec("neuron.membrane_bits", "bit", "width of a stored membrane potential", "size"),
-    FigureSpec("static.power", "W", "power that flows whether or not it works"),
+    *multiplier_array.FIGURES,
 )
 
 
@@ -67,7 +62,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     membranes, spilled = _membranes(table, hw, run)
     sram_bits = _placed(table.synaptic, moved.sram) + _placed(table.neuron, membranes)
     dram_bits = _placed(table.synaptic, moved.dram) + _placed(table.neuron, spilled)
-    cycles = floats(counts.cycles) * widths.operations * _time_share(layers, settings.array)
+    cycles = floats(counts.cycles) * widths.operations * multiplier_array.time_share(layers, settings.array)
     latency, utilization = None, counts.utilization
     if hw.answers("latency"):
         computing = cycles / hw("array.clock", "the time of a layer")
@@ -78,7 +73,8 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
     energy: dict[str, Array] = {}
     if hw.answers("energy"):
         on_array = {
-            "compute": _compute_energy(layers, hw, widths) + _check_energy(hw, settings.array, dense, widths, "array"),
+            "compute": multiplier_array.arithmetic_energy(layers, hw, settings.array, widths)
+            + _check_energy(hw, settings.array, dense, widths, "array"),
             "buffer": _buffer_energy(hw, moved) + _check_energy(hw, settings.buffer, dense, widths, "buffer"),
             "dram": _check_energy(hw, settings.dram, dense, widths, "dram"),
         }
@@ -94,22 +90,10 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         cycles=_placed(table.synaptic, cycles) if latency is None else latency * hw("array.clock", "cycles"),
         utilization=_placed(table.synaptic, utilization),
         traffic_bytes={"buffer": sram_bits / 8, "dram": dram_bits / 8},
-        assumptions=(*widths.assumptions, *_assumptions(table, layers, hw, run, apart, bool(spilled.any()))),
-        left_out=_left_out(table),
+        assumptions=tuple(_assumptions(table, layers, hw, run, apart, bool(spilled.any()))),
+        narrowed=narrowed(layers, widths.input_bits, widths.weight_bits),
+        left_out=multiplier_array.left_out(table),
     )
-
-
-def _compute_energy(layers: LayerTable, hw: Hardware, widths: Widths) -> Array:
-    """Return joules of the arithmetic, `[S, H, L]`."""
-    rules: OperandRules = hw.settings.array
-    worked = rules.input.energy_share(layers.input_density) * rules.weight.energy_share(layers.weight_density)
-    each = hw("mac.energy", "multiply-accumulates")
-    if "ac.energy" in hw and layers.spike_driven.any():
-        # An integer spike of n takes n additions where there is no multiplier.
-        fired = layers.input_density * layers.input_elements * layers.timesteps
-        additions = np.maximum(1.0, layers.input_spikes / np.maximum(fired, 1.0))
-        each = np.where(layers.spike_driven, hw("ac.energy", "accumulates") * additions, each)
-    return layers.macs_dense * widths.operations * worked * each
 
 
 def _buffer_energy(hw: Hardware, moved: Moved) -> Array:
@@ -143,11 +127,6 @@ def _check_energy(hw: Hardware, rules: OperandRules, dense: Moved, widths: Width
     return joules
 
 
-def _time_share(layers: LayerTable, rules: OperandRules) -> Array:
-    busiest = layers.busiest_channel_density if rules.input.policy in ("skip", "group-skip") else None
-    return rules.input.time_share(layers.input_density, busiest) * rules.weight.time_share(layers.weight_density)
-
-
 def _membranes(table: LayerTable, hw: Hardware, run: Run) -> tuple[Array, Array]:
     """Return membrane bits read and written, and those of them that also pass to and from DRAM, `[1, H, L']`."""
     neurons = table.neurons[table.neuron]
@@ -165,15 +144,6 @@ def _neuron_energy(table: LayerTable, hw: Hardware, membranes: Array) -> Array:
     updates = table.neuron_updates[table.neuron] * hw("neuron.update_energy", "neuron updates")
     read, write = (hw(f"buffer.ofmap.{kind}_energy", "membrane potentials") for kind in ("read", "write"))
     return updates + membranes / 2 * (read + write)
-
-
-def _left_out(table: LayerTable) -> dict[str, str]:
-    reason = "neither a matrix product nor a neuron; a vector unit or the host runs it, for which there is no figure"
-    return {
-        name: reason
-        for name, on_array, neuron in zip(table.names, table.synaptic, table.neuron, strict=True)
-        if not (on_array or neuron)
-    }
 
 
 def _assumptions(

@@ -74,8 +74,8 @@ class _Stack:
             timesteps=1,
             bounds=bounds,
             operands=(
-                _operand("input", "activation", self.channels * size * size, self.bits),
-                _operand("weight", "weight", weights, self.bits),
+                dense_operand("input", self.channels * size * size, self.bits),
+                dense_operand("weight", weights, self.bits),
             ),
             out_elements=filters * out * out,
             macs=bounds.macs,
@@ -84,10 +84,11 @@ class _Stack:
         self.channels = filters
 
 
-def _operand(name: str, role: str, elements: int, bits: int) -> Operand:
+def dense_operand(name: str, elements: int, bits: int) -> Operand:
+    """Return an operand without zeros; one called `weight` is the weight."""
     return Operand(
         name=name,
-        role="weight" if role == "weight" else "activation",
+        role="weight" if name == "weight" else "activation",
         bits=bits,
         signed=True,
         form="float",
@@ -209,7 +210,7 @@ def spikesim_vgg9() -> Workload:
             nonzero=(elements,) * 5,
             density=(1.0,) * 5,
         )
-        weights = _operand("weight", "weight", inputs * outputs * 9, 4)
+        weights = dense_operand("weight", inputs * outputs * 9, 4)
         layer = Layer(
             name=f"conv{index + 1}",
             operator="conv",

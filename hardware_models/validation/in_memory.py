@@ -12,6 +12,7 @@ from hardware_models.quantity import Grade
 from hardware_models.validation.edge import network_rows, points
 from hardware_models.validation.row import NOTHING, Row, single
 from hardware_models.variants import estimate_variants
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Bounds, Layer, Operand, Workload
 
 DATA = "crossbar_points.csv"
@@ -52,7 +53,7 @@ def operations_per_joule(
     found = chip(name)
     rows_, cols = (round(found.figures[f"array.{side}"].si) for side in ("rows", "cols"))
     reduction = rows_ // 2 if found.settings.get("signs") == "rows" else rows_
-    outputs = cols // -(-weight_bits // round(found.figures["cell.bits"].si))
+    outputs = cols // ceil_divide(weight_bits, round(found.figures["cell.bits"].si))
     product = _full_product(reduction, outputs, input_bits, weight_bits)
     variants = {"adc.bits": [float(adc_bits)], **{figure: [0.0] for figure in without}}
     energy = estimate_variants(product, found, variants).total_energy_j

@@ -35,6 +35,7 @@ from hardware_models.event_driven.equations import (
 from hardware_models.event_driven.mesh import Mesh, core_hops
 from hardware_models.event_driven.waiting import waiting
 from hardware_models.validation.row import Row, data_text, single
+from hardware_models.whole_numbers import ceil_divide
 from hardware_models.workload import Bounds, Layer, Operand, Workload
 
 TARGET: Final = "SANA-FE 2.2.9, DVS gesture on Loihi"
@@ -174,7 +175,7 @@ def timesteps(scenario: str, blocking: bool = True) -> Array:
 
 def _barrier(cores: int) -> float:
     """Return the seconds of the barrier of so many cores: as of the largest number of tiles that is not more."""
-    tiles = -(-cores // MESH.cores_per_tile)
+    tiles = ceil_divide(cores, MESH.cores_per_tile)
     given = [int(name.removeprefix("barrier.")) for name in chip(CHIP).figures if name.startswith("barrier.")]
     return float(figures(f"barrier.{max(size for size in given if size <= tiles)}")[0])
 

@@ -19,8 +19,9 @@ import numpy as np
 
 from hardware_models.chip import Chip, load_chip
 from hardware_models.estimate import Estimate, estimate
+from hardware_models.validation.edge_networks import dense_operand
 from hardware_models.validation.row import Row, data_text, single
-from hardware_models.workload import Bounds, Layer, Operand, Workload
+from hardware_models.workload import Bounds, Layer, Workload
 
 TARGET: Final = "ZigZag 3.9.1"
 SCORED_ON: Final = "tpu_like"
@@ -112,22 +113,9 @@ def _layer(line: dict[str, str]) -> Layer:
         op="conv",
         timesteps=1,
         bounds=bounds,
-        operands=(_operand("input", inputs), _operand("weight", weights)),
+        operands=(dense_operand("input", inputs, _BITS), dense_operand("weight", weights, _BITS)),
         out_elements=groups * filters * sizes["out_h"] * sizes["out_w"],
         macs=bounds.macs,
-    )
-
-
-def _operand(name: str, elements: int) -> Operand:
-    return Operand(
-        name=name,
-        role="weight" if name == "weight" else "activation",
-        bits=_BITS,
-        signed=True,
-        form="float",
-        elements=elements,
-        nonzero=(elements,),
-        density=(1.0,),
     )
 
 

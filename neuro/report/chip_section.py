@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,8 +23,8 @@ _TITLES = (
 )
 _TEXT_COLUMNS = (0, 1, 7, 8)
 
-_QUANTIZED = re.compile("taken as quanti[sz]ed")
-"""What every engine says of a network with wider operands than the chip has: it is not the network that was given."""
+_NARROWED = "narrowed"
+"""Key of the remark on networks with wider operands than the chip has: they are not the networks that were given."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def chip_section(documents: RunDocuments) -> ChipSection | None:
 
 
 def _row(answer: Mapping[str, Any], marks: Mapping[str, str]) -> list[Cell]:
-    changed = marks.get(_QUANTIZED.pattern, "") if is_quantized(answer) else ""
+    changed = marks[_NARROWED] if answer.get("narrowed") else ""
     about = [Cell(answer["chip"], "", "name"), Cell(answer["form"], "", "text", changed)]
     kind = Cell(answer["kind"], "", "text")
     if "reason" in answer:
@@ -100,21 +99,17 @@ def _remarks(answers: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         for reason, names in left_out_by_reason(answer["left_out"]).items():
             left_out.setdefault(reason, []).append((answer["chip"], names))
     # Names of forms have commas in them.
-    quantized: dict[str, list[str]] = {}
-    for answer in filter(is_quantized, answers):
-        quantized.setdefault(answer["chip"], []).append(answer["form"])
+    narrowed: dict[str, list[str]] = {}
+    for answer in answers:
+        if answer.get("narrowed"):  # runs of an earlier version do not say
+            narrowed.setdefault(answer["chip"], []).append(answer["form"])
     texts = {reason: f"{'; '.join(dict.fromkeys(where))}: {reason}" for reason, where in refusals.items()}
-    if quantized:
-        chips = ", ".join(f"{chip} ({'; '.join(forms)})" for chip, forms in quantized.items())
-        texts[_QUANTIZED.pattern] = (
+    if narrowed:
+        chips = ", ".join(f"{chip} ({'; '.join(forms)})" for chip, forms in narrowed.items())
+        texts[_NARROWED] = (
             f"Taken as quantized to the widest operands that the chip has, at an accuracy that is not known: {chips}."
         )
     return texts | {reason: _left_out_remark(reason, found) for reason, found in left_out.items()}
-
-
-def is_quantized(answer: Mapping[str, Any]) -> bool:
-    """Whether the estimate is one of the network at fewer bits than it was given with."""
-    return any(_QUANTIZED.search(text) for text in answer.get("assumptions", ()))
 
 
 def _left_out_remark(reason: str, found: Sequence[tuple[str, list[str]]]) -> str:

@@ -17,7 +17,7 @@ from hardware_models.comparison import Answer, to_document
 from hardware_models.estimate import Estimate
 from hardware_models.quantity import GRADES, with_prefix
 from hardware_models.totals import Floats
-from neuro.report.chip_section import chip_remarks, is_quantized, left_out_by_reason
+from neuro.report.chip_section import chip_remarks, left_out_by_reason
 from neuro.report.figures import percent
 from neuro.report.wrapped import print_wrapped
 
@@ -83,14 +83,14 @@ def _print_blocks(answers: Sequence[Answer], console: Console) -> None:
 
 def _form(answer: Answer) -> str:
     """Return the form's name, with a mark where the chip is taken to run it at fewer bits."""
-    narrowed = answer.estimate is not None and is_quantized(answer.estimate.summary())
+    narrowed = answer.estimate is not None and answer.estimate.narrowed
     return f"{answer.form}*" if narrowed else answer.form
 
 
 def _explanations(answers: Sequence[Answer]) -> Iterator[str]:
     """Yield what the columns mean."""
     estimates = [answer.estimate for answer in answers if answer.estimate is not None]
-    if any(is_quantized(estimate.summary()) for estimate in estimates):
+    if any(estimate.narrowed for estimate in estimates):
         yield "*: at fewer bits than the network was given with, see above."
     for words in dict.fromkeys(estimate.band for estimate in estimates):
         yield f"band: {words}; {_NO_BAND}: the chip's figures were published without one."

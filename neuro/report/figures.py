@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeGuard
 
+from hardware_models.quantity import prefix_of, with_prefix
+
 NOT_MEASURED = "not measured"
 
-_PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P"}
 _SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -25,23 +26,9 @@ def exact(value: float | None) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 2**53 else repr(float(value))
 
 
-def _exponent(value: float) -> int:
-    """Exponent of the SI prefix that leaves 1 to 999 before the point."""
-    if value == 0 or not math.isfinite(value):
-        return 0
-    return min(max(3 * math.floor(math.log10(abs(value)) / 3), -15), 15)
-
-
-def si(value: float | None, unit: str = "", digits: int = 3) -> str:
+def si(value: float | None, unit: str = "") -> str:
     """Write `7.46e-6` with unit `J` as `7.46 µJ`; `not measured` for None and NaN."""
-    if value is None or not math.isfinite(value):
-        return NOT_MEASURED
-    value = float(f"{value:.{digits - 1}e}") if value != int(value) or abs(value) >= 1000 else value
-    exponent = _exponent(value)  # of the rounded value: 999.9 is 1.00 k
-    scaled = value / 10.0**exponent
-    decimals = digits - 1 - math.floor(math.log10(abs(scaled))) if scaled else 0
-    number = f"{scaled:.{max(decimals, 0)}f}" if value != int(value) or exponent else f"{value:.0f}"
-    return f"{number}{_SPACE}{_PREFIXES[exponent]}{unit}".rstrip()
+    return with_prefix(value, unit, digits=3).replace(" ", _SPACE) if is_number(value) else NOT_MEASURED
 
 
 def percent(share: float | None, decimals: int = 1) -> str:
@@ -85,12 +72,12 @@ class Column:
         sizes = [abs(v) for v in values if v is not None and math.isfinite(v) and v]
         if not sizes:
             return cls(unit, unit, 0, 0)
-        exponent = _exponent(max(sizes))
+        exponent, prefix = prefix_of(max(sizes))
         if exponent == 0 and not unit and all(size == int(size) for size in sizes):
             return cls(unit, unit, 0, 0)
         smallest = min(sizes) / 10.0**exponent
         wanted = 2 - math.floor(math.log10(smallest))
-        return cls(unit, _PREFIXES[exponent] + unit, exponent, min(max(wanted, 1), most_decimals))
+        return cls(unit, prefix + unit, exponent, min(max(wanted, 1), most_decimals))
 
     def text(self, value: float | None, missing: str = NOT_MEASURED) -> str:
         """Write one value; a number that would round to 0 reads `<0.001`."""

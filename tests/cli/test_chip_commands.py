@@ -97,6 +97,9 @@ def test_a_network_taken_at_fewer_bits_is_marked(
     assert f"Taken as quantized to the widest operands that the chip has, at an accuracy that is not known: {chip}" in (
         " ".join(shown.split())
     )
+    assert main(["energy", str(wide), "--chip", chip, "--chip", "jetson_nano", "--csv"]) == 0
+    lines = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [line["narrowed_layers"] for line in lines] == ["2", "0"]
 
 
 def test_one_chip_layer_by_layer(layers: Path, capsys: pytest.CaptureFixture[str]) -> None:

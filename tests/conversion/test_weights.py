@@ -134,7 +134,7 @@ def test_paths_that_cannot_be_read(tmp_path: Path) -> None:
             load_weights(path, network())
 
 
-def refuse(path: Path, state: dict[str, Tensor], message: str) -> None:
+def assert_refused(path: Path, state: dict[str, Tensor], message: str) -> None:
     """`state` is refused with `message`, and nothing of it has arrived."""
     save_file(state, path)
     model = network()
@@ -146,17 +146,19 @@ def refuse(path: Path, state: dict[str, Tensor], message: str) -> None:
 def test_what_does_not_fit_is_named_with_an_example(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = tmp_path / "w.safetensors"
     other = network(classes=5).state_dict()
-    refuse(path, other, r"of 9 tensors 2 of other shapes \(3\.weight: \[5, 4\], expected \[3, 4\]\); check --model")
-    refuse(path, {**state, "extra": torch.ones(1)}, r"1 unknown \(extra\)")
-    refuse(path, {k: v for k, v in state.items() if k != "0.bias"}, r"1 missing \(0\.bias\)")
-    refuse(path, {"a": torch.ones(3)}, r"9 missing \(0\.weight\), 1 unknown \(a\)")
-    refuse(path, {}, r"9 missing \(0\.weight\)")
+    assert_refused(
+        path, other, r"of 9 tensors 2 of other shapes \(3\.weight: \[5, 4\], expected \[3, 4\]\); check --model"
+    )
+    assert_refused(path, {**state, "extra": torch.ones(1)}, r"1 unknown \(extra\)")
+    assert_refused(path, {k: v for k, v in state.items() if k != "0.bias"}, r"1 missing \(0\.bias\)")
+    assert_refused(path, {"a": torch.ones(3)}, r"9 missing \(0\.weight\), 1 unknown \(a\)")
+    assert_refused(path, {}, r"9 missing \(0\.weight\)")
 
 
 def test_numbers_that_make_no_network_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
     path = tmp_path / "w.safetensors"
-    refuse(path, {**state, "3.bias": torch.tensor([0.0, torch.nan, 0.0])}, r"NaN or infinite values in 3\.bias")
-    refuse(
+    assert_refused(path, {**state, "3.bias": torch.tensor([0.0, torch.nan, 0.0])}, r"NaN or infinite values in 3\.bias")
+    assert_refused(
         path,
         {**state, "0.weight": state["0.weight"].to(torch.int8)},
         r"0\.weight as torch\.int8, expected torch\.float32",

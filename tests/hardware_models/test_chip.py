@@ -82,17 +82,32 @@ def test_figures_are_flat_and_take_what_the_defaults_say(tmp_path: Path) -> None
             {"settings": {**GOOD["settings"], "precision": {"input_bits": 10**40, "weight_bits": 8}}},
             "less than or equal to 128",
         ),
-        ({"settings": {**GOOD["settings"], "datflow": "os"}}, "settings"),
+        ({"settings": {**GOOD["settings"], "datflow": "os"}}, "unknown key 'datflow'; did you mean 'dataflow'?"),
+        (
+            {"settings": {**GOOD["settings"], "array": {"input": {"polciy": "gate"}}}},
+            "settings: array.input.polciy: unknown key 'polciy'; did you mean 'policy'?",
+        ),
+        ({"nodes": "1 um"}, "nodes: unknown key 'nodes'; did you mean 'node'"),
+        ({"node": 1}, "node: expected text, in quotes where YAML takes it for something else, not 1"),
+        ({"sources": "a book"}, "sources: expected a list such as [a, b], not 'a book'"),
+        (with_figure("mac", {"energy": {"value": 1, "unit": "pJ", "lo": 1}}), "did you mean 'low'"),
+        (
+            with_figure("accumulator", {"bits": 24}),
+            "toy.yaml: figures.accumulator.bits has unit 1; give width of a partial sum as {value: 24, unit: bit}",
+        ),
+        (with_figure("mac", {"energy": {"value": 1}}), "figures.mac.energy.unit: it is missing; add it."),
+        (with_figure("array", {"rows": -3}), "figures.array.rows is -3; give a positive figure"),
+        (with_figure("array", {"rows": None}), "figures.array.rows.value: expected a number, not None"),
         (with_figure("mac", {"energy": {"value": True, "unit": "pJ"}}), "figures.mac.energy holds true or false"),
         (with_figure("mac", {"energy": {"value": 1, "high": float("inf"), "unit": "pJ"}}), "give a finite number"),
         (with_figure("mac", {"energy": {"value": 1, "unit": "pJ", "source": " "}}), "figures.mac.energy has no source"),
-        (with_figure("array", {"rows": 10**40}), "figures.array.rows reaches 1e+40 1; give at most"),
+        (with_figure("array", {"rows": 10**40}), "figures.array.rows reaches 1e+40; give at most"),
         (with_figure("array.rows", 8), "figures.array.rows is given twice"),
         ({"refuses": {"latency": "no", "energy": "no"}}, "refuses every question"),
         ({"refuses": {"beauty": "no"}}, "refuses.beauty"),
         ({"sources": []}, "sources"),
         ({"defaults": ["a book"]}, "defaults: expected a mapping"),
-        ({"figures": {"array": {"rows": "four"}}}, "figures.array.rows"),
+        ({"figures": {"array": {"rows": "four"}}}, "figures.array.rows.value: expected a number, not 'four'"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_sentence(changes: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -100,6 +115,13 @@ def test_a_bad_file_is_refused_in_one_sentence(changes: dict[str, Any], sentence
         load_chip(write(tmp_path, **changes))
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert ".;" not in str(caught.value)
+
+
+def test_a_count_in_powers_of_ten_is_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(path.read_text().replace("rows: 4", "rows: 4e3"))  # YAML takes it for text
+    assert load_chip(path).figures["array.rows"].value == 4000
 
 
 def test_the_message_names_the_file(tmp_path: Path) -> None:

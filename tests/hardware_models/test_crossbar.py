@@ -106,8 +106,8 @@ def test_counts_of_every_part_by_hand(figure: str, expected: float) -> None:
     ("figure", "expected"),
     [
         ("buffer.read_energy", 5 * 20 * 4),
-        ("buffer.write_energy", 5 * 3 * 32),  # no one was seen to read the result: 32 bits
-        ("network.energy", 5 * 20 * 4 * 2 + 5 * 3 * 2 * 32),  # to 2 column tiles; results of 2 row blocks
+        ("buffer.write_energy", 5 * 3 * 8),  # no one was seen to read the result: as wide as inputs may be
+        ("network.energy", 5 * 20 * 4 * 2 + 5 * 3 * 2 * 8),  # to 2 column tiles; results of 2 row blocks
     ],
 )
 def test_bits_by_hand(figure: str, expected: float) -> None:

@@ -33,13 +33,14 @@ def test_wide_operands_take_several_passes() -> None:
     assert applied(unit, 16, 12) == (16, 12, 4.0)
 
 
-def test_wide_operands_are_quantized_and_it_is_said() -> None:
+def test_wide_operands_are_quantized() -> None:
     widths = Precision(input_bits=8, weight_bits=8).apply(np.array([32, 8, 1]), np.array([32, 8, 8]))
     assert widths.input_bits.tolist() == [8, 8, 1]
+    assert widths.weight_bits.tolist() == [8, 8, 8]
     assert widths.operations.tolist() == [1.0, 1.0, 1.0]
-    assert len(widths.assumptions) == 1
-    assert widths.assumptions[0].startswith("1 layer has wider operands than the 8 x 8 bits")
 
 
-def test_nothing_is_said_where_nothing_was_cut() -> None:
-    assert Precision(input_bits=8, weight_bits=8).apply(np.array([8]), np.array([4])).assumptions == ()
+def test_results_are_no_wider_than_a_unit_that_quantizes_reads_them() -> None:
+    bits = np.array([32, 4])
+    assert Precision(input_bits=8, weight_bits=4).results(bits).tolist() == [8, 4]
+    assert Precision(input_bits=8, weight_bits=4, wider="passes").results(bits).tolist() == [32, 4]

@@ -88,8 +88,11 @@ def test_a_figure_without_source_is_refused():
         (4.6e-12, "4.600 pJ"),
         (999.96, "1.000 kJ"),
         (0.0, "0 J"),
-        (12.0, "12.00 J"),
+        (12.0, "12 J"),
+        (1e-5, "10.00 µJ"),
+        (99.9996, "100.0 J"),
         (3e-17, "0.03000 fJ"),
+        (2.5e19, "25000 PJ"),
         (-2e-3, "-2.000 mJ"),
     ],
 )
@@ -99,4 +102,4 @@ def test_prefixes_for_people(value, text):
 
 def test_counts_have_a_prefix_and_no_unit():
     assert with_prefix(346816512) == "346.8 M"
-    assert with_prefix(7) == "7.000"
+    assert with_prefix(7) == "7"

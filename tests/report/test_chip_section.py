@@ -64,7 +64,7 @@ def test_every_missing_figure_points_to_its_reason() -> None:
 
 
 def test_a_network_taken_at_fewer_bits_is_marked() -> None:
-    narrowed = {"assumptions": ["Operands of 32 bits are taken as quantized to 16."]}
-    found = section(answer("one"), answer("two", "Float parent", **narrowed))
-    assert cells(found, 0)["Form"].mark == ""
+    narrowed = {"fc": {"given": [32, 32], "run": [16, 16]}}
+    found = section(answer("one", narrowed={}), answer("two", "Float parent", narrowed=narrowed), answer("earlier run"))
+    assert [cells(found, row)["Form"].mark for row in (0, 2)] == ["", ""]
     assert "two (Float parent)" in found.remarks[int(cells(found, 1)["Form"].mark) - 1]

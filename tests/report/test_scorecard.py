@@ -74,6 +74,6 @@ def test_what_is_not_scored_is_said() -> None:
 
 def test_a_speed_is_shown_beside_its_goal() -> None:
     lines = "\n".join(shown(200))
-    assert "a network: 3.000 s, goal at most 2.000 s: MISSED" in lines
+    assert "a network: 3 s, goal at most 2 s: MISSED" in lines
     assert "evaluations: 3.000 M/s, goal at least 1.000 M/s: ok" in lines
     assert "1 of 2 goals of speed reached." in lines
