@@ -70,8 +70,8 @@ def test_loading_does_not_load_torch(statement: str) -> None:
 
 FLOORS = [
     {"kernels"},
-    {"records", "neurons", "data"},
-    {"models", "training", "profiling", "report"},
+    {"records", "neurons", "data", "capture"},
+    {"models", "training", "profiling", "report", "coding"},
     {"conversion", "bench"},
     {"cli"},
 ]
