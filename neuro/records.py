@@ -1,6 +1,7 @@
 """What a conversion found, as the plain documents of a run directory.
 
-spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`)
+spec.yaml            what was asked for (`neuro.conversion.spec.RunSpec`, or `network_spec.NetworkRunSpec` of a network
+                     that was given)
 weights.safetensors  the spiking variant as trained
 workload.json        its inference form (merged), measured; arrays beside it in workload.npz
 workload-as-trained.json, workload-float.json, workload-float-merged.json
@@ -24,9 +25,10 @@ SCHEMA: Final = "neuro.conversion/1"
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 
 
-FormKey = Literal["float", "float-merged", "spiking", "spiking-merged", "quantized", "spiking-quantized"]
-"""The forms of one network: the floating-point parent and the spiking variant, each as trained and merged, the
-parent quantized to ceil(log2(T + 1)) bits, and the merged spiking variant with weights of as many bits."""
+FormKey = Literal["float", "float-merged", "spiking", "spiking-merged", "converted", "quantized", "spiking-quantized"]
+"""The forms of one network: the floating-point parent and the spiking variant, each as trained and merged, or the
+network that was given (`float`) and what it was converted into; the parent quantized to ceil(log2(T + 1)) bits, and the
+spiking inference form with weights of as many bits."""
 
 
 WORKLOAD_FILES: dict[FormKey, str] = {
@@ -35,7 +37,11 @@ WORKLOAD_FILES: dict[FormKey, str] = {
     "float": "workload-float.json",
     "float-merged": "workload-float-merged.json",
 }
-"""The forms that were measured; the quantized ones run the operators of `float` and `spiking-merged`."""
+"""The forms that are measured of an architecture; the quantized ones run the operators of `float` and
+`spiking-merged`."""
+
+NETWORK_WORKLOAD_FILES: dict[FormKey, str] = {"converted": "workload.json", "float": "workload-float.json"}
+"""The forms that are measured of a network that was given."""
 
 
 class _Document(BaseModel):
@@ -87,6 +93,79 @@ class EpochRecord(_Document):
     seconds: float
 
 
+class OperatorRecord(_Document):
+    """What became of one operator of a network that was given.
+
+    Attributes:
+        path: the module it came from.
+        operator: such as `conv2d`.
+        kind: `synapse` or `product` (driven by spikes), `scale`, `add`, `reduce`, `move`, `nonlinear` (run on values),
+            or `kept` (no rule, left in floating point as asked).
+        layer: its name in the measured workload; empty where it has none of its own.
+        errors: of its result against the float network at each T of `NetworkRecord.errors_at`; empty where no spikes
+            drive it.
+    """
+
+    path: str
+    operator: str
+    kind: str
+    layer: str = ""
+    errors: list[float] = Field(default_factory=list)
+
+
+class SweepRecord(_Document):
+    """The converted network at one T; counts and joules are of one inference.
+
+    Attributes:
+        timesteps: T.
+        output_error: median over samples of |y_T - y| / |y| against the float network.
+        agreement: share of samples with the float network's largest output.
+        accuracy: share of samples that are right; None without labels.
+        spikes: of all neurons.
+        firing_rate: spikes per neuron and timestep.
+        sops: synaptic operations; `macs` the multiplications that remain.
+        energy_j: under the run's convention, with its band.
+    """
+
+    timesteps: int
+    output_error: float
+    agreement: float
+    accuracy: float | None
+    spikes: float
+    firing_rate: float
+    sops: float
+    macs: float
+    energy_j: float
+    energy_low_j: float
+    energy_high_j: float
+
+
+class NetworkRecord(_Document):
+    """What became of a network that was given.
+
+    Attributes:
+        coding: how values are sent, `differential` or `rate`; `spikes` what kind, with `levels` thresholds.
+        strictness: `exact-nonlinear` or `spike-only`.
+        folded: BatchNorm layers that went into the operator before them.
+        operators: every operator met, in order.
+        errors_at: the timesteps of `OperatorRecord.errors`.
+        sweep: the network over T, rising; the last is the run's own T.
+        compared_samples: samples behind `sweep`.
+        float_accuracy: of the float network on the same samples; None without labels.
+    """
+
+    coding: str
+    spikes: str
+    levels: int
+    strictness: str
+    folded: dict[str, str] = Field(default_factory=dict)
+    operators: list[OperatorRecord]
+    errors_at: list[int]
+    sweep: list[SweepRecord]
+    compared_samples: int
+    float_accuracy: float | None = None
+
+
 class ConversionRecord(_Document):
     """What became of the network.
 
@@ -99,17 +178,18 @@ class ConversionRecord(_Document):
         rows: the summary table.
         training: epochs of the `float` parent and of the `spiking` variant.
         merge_error: largest difference that merging makes to the output of a convolution, each given what it
-            really sees, relative to that convolution's largest output.
+            really sees, relative to that convolution's largest output; None where nothing is merged.
+        network: what became of a network that was given; None for an architecture.
         notes: anything else, one sentence each.
     """
 
     schema_version: Literal["neuro.conversion/1"] = Field(default=SCHEMA, alias="schema")
     model: str
-    variant: str
+    variant: str = ""
     timesteps: int
     neuron: str
-    surrogate: str
-    attention: str
+    surrogate: str = ""
+    attention: str = ""
     convention: str
     dataset: str
     dataset_source: str
@@ -117,7 +197,8 @@ class ConversionRecord(_Document):
     profiled_samples: int
     rows: list[SummaryRow]
     training: dict[str, list[EpochRecord]] = Field(default_factory=dict)
-    merge_error: float
+    merge_error: float | None = None
+    network: NetworkRecord | None = None
     notes: list[str] = Field(default_factory=list)
 
 

@@ -19,10 +19,12 @@ class Fidelity:
     """One converted operator.
 
     Attributes:
+        node: its name in the captured graph.
         path: the module it came from; `operator` is what it computes.
         errors: |y_T - y| / |y| of its result, one for each T asked for.
     """
 
+    node: str
     path: str
     operator: str
     errors: tuple[float, ...]
@@ -57,7 +59,7 @@ def fidelity(
     finally:
         for handle in handles:
             handle.remove()
-    return [Fidelity(one.path, one.operator, tuple(errors[one.module])) for one in converted]
+    return [Fidelity(one.node, one.path, one.operator, tuple(errors[one.module])) for one in converted]
 
 
 def _compare(module: Synapse | Product, expected: Tensor, timesteps: Sequence[int], errors: list[float]) -> Any:

@@ -26,16 +26,20 @@ class SweepPoint:
         output_error: median over the samples of |y_T - y| / |y|, y the float network's output (2-norms).
         agreement: share of samples whose largest output is that of the float network.
         accuracy: share of samples whose largest output is the label; None without labels.
+        float_accuracy: the same of the float network.
         spikes: mean number of spikes of one inference, up to T.
         firing_rate: spikes per neuron and timestep.
+        samples: how many inputs were compared.
     """
 
     timesteps: int
     output_error: float
     agreement: float
     accuracy: float | None
+    float_accuracy: float | None
     spikes: float
     firing_rate: float
+    samples: int
 
 
 @torch.no_grad()
@@ -87,6 +91,7 @@ class _Tally:
     errors: list[list[Tensor]] = field(default_factory=list)
     agreed: list[int] = field(default_factory=list)
     right: list[int] = field(default_factory=list)
+    float_right: int = 0
     spikes: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     neurons: int = 0
 
@@ -102,7 +107,9 @@ class _Tally:
         self.agreed[index] += int(same.view(len(same), -1).all(1).sum())
         if labels is not None:
             self.right[index] += int((output.argmax(-1) == labels).sum())
-            self.labelled += len(labels) if index == 0 else 0
+            if index == 0:
+                self.labelled += len(labels)
+                self.float_right += int((expected.argmax(-1) == labels).sum())
 
     def points(self) -> list[SweepPoint]:
         spikes = self.spikes.cumsum(0) / self.samples
@@ -113,8 +120,10 @@ class _Tally:
                 output_error=float(torch.cat(self.errors[i]).median()),
                 agreement=self.agreed[i] / self.samples,
                 accuracy=self.right[i] / self.labelled if self.labelled else None,
+                float_accuracy=self.float_right / self.labelled if self.labelled else None,
                 spikes=float(spikes[t - 1]),
                 firing_rate=float(spikes[t - 1]) / (neurons * t) if neurons else 0.0,
+                samples=self.samples,
             )
             for i, t in enumerate(self.wanted)
         ]

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -22,10 +22,25 @@ _DOCUMENTS = (
 )
 
 
-def default_directory(spec: RunSpec) -> Path:
-    """Return a new `runs/MODEL-VARIANT-tT-DATA`, numbered where that exists."""
-    data = spec.data.name.split(":")[0]
-    base = Path("runs") / f"{spec.model.name}-{spec.model.variant}-t{spec.model.timesteps}-{data}"
+class Spec(Protocol):
+    """What was asked for."""
+
+    seed: int
+    device: str
+
+    @property
+    def title(self) -> str:
+        """A short name for a directory."""
+        ...
+
+    def to_yaml(self) -> str:
+        """Return the document as YAML."""
+        ...
+
+
+def default_directory(spec: Spec) -> Path:
+    """Return a new `runs/TITLE`, numbered where that exists."""
+    base = Path("runs") / spec.title
     candidates = [base, *(base.with_name(f"{base.name}-{n}") for n in range(2, 10_000))]
     return next(path for path in candidates if not path.exists())
 
@@ -51,7 +66,7 @@ def check_usable(path: Path, resume: bool) -> None:
 
 
 @contextlib.contextmanager
-def run_directory(path: Path, spec: RunSpec, resume: bool) -> Iterator[None]:
+def run_directory(path: Path, spec: Spec, resume: bool) -> Iterator[None]:
     """Make the directory, with the request in it, for the work of the block.
 
     Work that ends before anything is worth resuming (no whole epoch, and not a run that was there before) takes
@@ -74,7 +89,7 @@ def run_directory(path: Path, spec: RunSpec, resume: bool) -> Iterator[None]:
         raise
 
 
-def _make(path: Path, spec: RunSpec) -> None:
+def _make(path: Path, spec: Spec) -> None:
     """Write what was asked for and under which circumstances; a run that is resumed has that already."""
     try:
         (path / "checkpoints").mkdir(parents=True, exist_ok=True)

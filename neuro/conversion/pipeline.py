@@ -16,6 +16,7 @@ from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
+from neuro.conversion.device import find_device
 from neuro.conversion.directory import default_directory, load_spec, run_directory
 from neuro.conversion.networks import (
     build_float_parent,
@@ -111,7 +112,7 @@ def run_conversion(
 ) -> Conversion:
     """Run a complete specification; `say` is told what happens, one line at a time."""
     rules, chips = convention(spec.convention), find_chips(spec.chips)
-    device = _device(spec.device)
+    device = find_device(spec.device)
     with run_directory(out, spec, resume) if out is not None else nullcontext():
         dataset = load_data(spec)
         run = _Run(spec, dataset, device, _build(spec, dataset, say), out, resume, say)
@@ -122,7 +123,8 @@ def run_conversion(
         answers = compare(compared_forms(workloads), chips)
         spiking, float_parent = run.networks["spiking"], run.networks["float"]
         if out is not None:
-            write_results(out, record, spiking, float_parent, workloads, estimates, answers)
+            networks = {"weights": spiking, "weights-float": float_parent}
+            write_results(out, record, networks, workloads, estimates, answers)
             say(f"report: {out / 'report.html'}")
     return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, answers, out)
 
@@ -257,17 +259,3 @@ class _Run:
     def _parameters(self) -> dict[str, int]:
         forms = {**self.networks, "spiking-merged": self.merged}
         return {form: sum(p.numel() for p in network.parameters()) for form, network in forms.items()}
-
-
-def _device(name: str) -> torch.device:
-    """Return the device; one that this machine does not have is refused before any work."""
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        device = None
-    if device is None or device.type not in ("cpu", "cuda"):
-        raise InputError(f"device {name!r} is unknown; give cpu, cuda or cuda:N.")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise InputError(f"device {name!r} was asked for but torch finds {found} GPUs here; use --device cpu.")
-    return device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -88,6 +88,12 @@ class RunSpec(_Section):
     chips: list[str] = Field(default_factory=lambda: ["default"])
     profile_samples: Annotated[int, Field(ge=1)] | None = None
 
+    @property
+    def title(self) -> str:
+        """A short name for a directory."""
+        m = self.model
+        return f"{m.name}-{m.variant}-t{m.timesteps}-{self.data.name.split(':')[0]}"
+
     def to_yaml(self) -> str:
         """Return the document as YAML."""
         return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False)
@@ -170,10 +176,10 @@ def _first_fault(error: ValidationError, origin: str) -> InputError:
     return InputError(f"{origin}: {key} was {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
 
 
-def known_keys() -> list[str]:
+def known_keys(spec: type[BaseModel] = RunSpec) -> list[str]:
     """Return every dotted key that `--set` takes."""
     keys = []
-    for name, field in RunSpec.model_fields.items():
+    for name, field in spec.model_fields.items():
         section = field.annotation
         if isinstance(section, type) and issubclass(section, BaseModel):
             keys += [f"{name}.{inner}" for inner in section.model_fields]
@@ -193,14 +199,15 @@ _KEYWORDS = {
 """Where the specification has what the command line and `neuro.convert` take as flat keywords."""
 
 
-def place_keywords(given: dict[str, Any]) -> dict[str, Any]:
-    """Place flat keywords (those that are not None) where the specification has them."""
+def place_keywords(given: dict[str, Any], places: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
+    """Place flat keywords (those that are not None) where the specification has them; `places` are a RunSpec's."""
+    places = places or _KEYWORDS
     nested: dict[str, Any] = {}
     for key, value in given.items():
-        if key not in _KEYWORDS:
-            raise unknown_name("keyword", key, _KEYWORDS)
+        if key not in places:
+            raise unknown_name("keyword", key, places)
         if value is not None:
-            nested = merge_settings(nested, _nest(_KEYWORDS[key], value))
+            nested = merge_settings(nested, _nest(places[key], value))
     return nested
 
 
@@ -237,8 +244,8 @@ def read_settings(path: Path) -> dict[str, Any]:
     return data
 
 
-def parse_assignment(text: str) -> dict[str, Any]:
-    """Turn `section.key=value` into nested settings; the value is read as YAML.
+def parse_assignment(text: str, spec: type[BaseModel] = RunSpec) -> dict[str, Any]:
+    """Turn `section.key=value` of a `spec` into nested settings; the value is read as YAML.
 
     Raises:
         InputError: no `=`, an unknown key, or a value that is no YAML.
@@ -247,8 +254,8 @@ def parse_assignment(text: str) -> dict[str, Any]:
     if not equals:
         raise InputError(f"--set was given {text!r}; write --set key=value, for example --set training.epochs=5.")
     prefixes = ("model.overrides.", "model.neuron_parameters.")
-    if key not in known_keys() and not key.startswith(prefixes):
-        raise unknown_name("key", key, known_keys())
+    if key not in known_keys(spec) and not key.startswith(prefixes):
+        raise unknown_name("key", key, known_keys(spec))
     try:
         parsed = yaml.safe_load(value)
     except yaml.YAMLError as error:

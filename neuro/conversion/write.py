@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
@@ -12,25 +13,33 @@ from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
 from neuro.conversion.weights import save_weights
-from neuro.records import WORKLOAD_FILES, ConversionRecord, Estimates
+from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, ConversionRecord, Estimates
 from neuro.report import RunDocuments, render_html
 
 
 def write_results(
     out: Path,
     record: ConversionRecord,
-    spiking: nn.Module,
-    float_parent: nn.Module,
-    workloads: dict[str, Workload],
-    estimates: dict[str, ConventionEstimate],
+    networks: Mapping[str, nn.Module],
+    workloads: Mapping[str, Workload],
+    estimates: Mapping[str, ConventionEstimate],
     chips: list[Answer],
 ) -> None:
-    """Write weights, workloads, estimates, the chips' answers, the record, and last the report."""
+    """Write weights, workloads, estimates, the chips' answers, the record, and last the report.
+
+    Args:
+        out: the run directory.
+        record: what became of the network.
+        networks: those whose weights are kept, by the name of the file without its ending.
+        workloads: the measured forms.
+        estimates: of every form.
+        chips: their answers.
+    """
     # One entry: their order in the file is not fixed, and equal weights should be equal files.
-    metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}"}
-    save_weights(out / "weights.safetensors", spiking, metadata)
-    save_weights(out / "weights-float.safetensors", float_parent, metadata)
-    for form, name in WORKLOAD_FILES.items():
+    metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}".rstrip()}
+    for name, network in networks.items():
+        save_weights(out / f"{name}.safetensors", network, metadata)
+    for form, name in (NETWORK_WORKLOAD_FILES if record.network else WORKLOAD_FILES).items():
         workloads[form].save(out / name)
     all_estimates = Estimates.model_validate({"estimates": estimates})
     write_json(out / "estimate.json", all_estimates.model_dump(mode="json", by_alias=True))

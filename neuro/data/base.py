@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:  # describing the data sets (`neuro data`) must not wait for torch
     from torch import Tensor
 
+    from neuro.data.batching import Normalise
+
 
 class Split(Protocol):
-    """One part (train or test) of a data set."""
+    """One part (train or test) of a data set.
+
+    Attributes:
+        normalise: how pixels were normalised, for a network that wants them otherwise.
+    """
+
+    normalise: Normalise
 
     def __len__(self) -> int:
         """Return the number of samples."""

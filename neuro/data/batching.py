@@ -32,6 +32,10 @@ class Normalise:
         std = torch.tensor(self.std).view(1, -1, 1, 1)
         return (images.float() * self.scale - mean) / std
 
+    def undo(self, images: Tensor) -> Tensor:
+        """Map normalised images `[..., C, H, W]` back to the range 0..1."""
+        return images * torch.tensor(self.std).view(-1, 1, 1) + torch.tensor(self.mean).view(-1, 1, 1)
+
     def __str__(self) -> str:
         mean, std = ("/".join(f"{v:.4g}" for v in values) for values in (self.mean, self.std))
         return f"pixels to 0..1, minus mean {mean}, over standard deviation {std}"

@@ -74,7 +74,7 @@ def load_dataset(
     """Return the data set that `spec` names.
 
     Args:
-        spec: `digits`, `fashion-mnist`, `fashion-mnist:PATH` or `folder:PATH`.
+        spec: `digits`, `fashion-mnist`, `fashion-mnist:PATH`, `photos` or `folder:PATH`.
         image_size: side of the square images in pixels; None takes the data set's own default.
         split_seed: seed of a held-out split that the data do not bring, and of limited subsets. It is not the
             seed of a run: leave it alone, and runs of different seeds are judged on the same samples.
@@ -146,6 +146,20 @@ def _describe_fashion_mnist() -> DatasetInfo:
     )
 
 
+def _describe_photos() -> DatasetInfo:
+    found = importlib.util.find_spec("sklearn") is not None
+    return DatasetInfo(
+        name="photos",
+        spec="photos",
+        what="crops of two photographs, unlabelled",
+        size="64 crops to calibrate and 64 to compare; presented at 224x224, 3 channels",
+        origin="china.jpg and flower.jpg (CC BY), inside scikit-learn",
+        found=found,
+        where="scikit-learn" if found else "",
+        how_to_get="" if found else "pip install scikit-learn",
+    )
+
+
 def _describe_folder() -> DatasetInfo:
     return DatasetInfo(
         name="folder",
@@ -164,5 +178,6 @@ _ENTRIES = {
     "fashion-mnist": _Entry(
         "neuro.data.fashion_mnist", takes_path=True, needs_path=False, describe=_describe_fashion_mnist
     ),
+    "photos": _Entry("neuro.data.photos", takes_path=False, needs_path=False, describe=_describe_photos),
     "folder": _Entry("neuro.data.folder", takes_path=True, needs_path=True, describe=_describe_folder),
 }

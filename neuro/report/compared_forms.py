@@ -1,7 +1,8 @@
 """The forms of a run that chips are asked about: the spiking variant, and every rival that could beat it.
 
 All have b = ceil(log2(T + 1)) bits beside their own widths, for b-bit integers hold as many levels as T spikes.
-The parent is asked as trained and merged: merged it has more operations, as trained more and smaller layers.
+The parent of an architecture is asked as trained and merged: merged it has more operations, as trained more and
+smaller layers. A network that was given has one form.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from hardware_models.conventions import rival_bits
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.workload import Workload
-from neuro.records import WORKLOAD_FILES, FormKey
+from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, FormKey
 from neuro.report.documents import FORM_NAMES
 
 
@@ -21,7 +22,9 @@ def read_run_forms(directory: Path) -> dict[str, LayerTable]:
     Raises:
         InputError: the workload of the spiking variant is missing, or one is damaged.
     """
-    spiking, *parents = ((form, directory / WORKLOAD_FILES[form]) for form in _FORMS)
+    given = not (directory / WORKLOAD_FILES["spiking"]).exists()
+    files = NETWORK_WORKLOAD_FILES if given else {form: WORKLOAD_FILES[form] for form in _FORMS}
+    spiking, *parents = ((form, directory / name) for form, name in files.items())
     found = [spiking, *((form, path) for form, path in parents if path.exists())]
     return compared_forms({form: Workload.load(path) for form, path in found})
 
@@ -33,9 +36,12 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
     is the parent with its branches, as trained.
 
     Args:
-        workloads: the measured forms; `spiking-merged`, and as far as they are there `float-merged` and `float`.
+        workloads: the measured forms; `spiking-merged`, and as far as they are there `float-merged` and `float`; or
+            `converted` and `float`.
     """
     measured: dict[str, Workload] = {str(form): workload for form, workload in workloads.items()}
+    if "converted" in measured:
+        return _given(measured["converted"], measured.get("float"))
     bits = rival_bits(measured["spiking-merged"].timesteps)
     spiking = layer_table(measured["spiking-merged"])
     forms = {FORM_NAMES["spiking-merged"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
@@ -47,6 +53,17 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
         # As trained it is asked in floating point only where there is no merged form: of two like rows one is enough.
         forms |= {} if "float-merged" in measured else {"Parent, unmerged": parent}
         forms |= {f"Unmerged, {bits} bits": parent.with_bits(bits)}
+    return forms
+
+
+def _given(converted: Workload, parent: Workload | None) -> dict[str, LayerTable]:
+    """The compared forms of a network that was given."""
+    bits = rival_bits(converted.timesteps)
+    spiking = layer_table(converted)
+    forms = {FORM_NAMES["converted"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
+    if parent is not None:
+        given = layer_table(parent)
+        forms |= {FORM_NAMES["float"]: given, f"Parent, {bits} bits": given.with_bits(bits)}
     return forms
 
 

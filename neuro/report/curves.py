@@ -60,7 +60,7 @@ class TrainingView:
 
 def rates_view(documents: RunDocuments) -> RatesView | None:
     """Spike rates of the merged form; None for a network without neurons."""
-    layers = firing_rates(documents.workloads["spiking-merged"])
+    layers = firing_rates(documents.workloads[documents.inference_form])
     if not layers:
         return None
     scale = charts.heat_scale(max((rate for layer in layers for rate in layer.rates), default=0.0))

@@ -16,10 +16,18 @@ from hardware_models.comparison import SCHEMA as CHIPS_SCHEMA
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
-from neuro.records import ESTIMATES_SCHEMA, WORKLOAD_FILES, ConversionRecord, Estimates, FormKey
+from neuro.records import (
+    ESTIMATES_SCHEMA,
+    NETWORK_WORKLOAD_FILES,
+    WORKLOAD_FILES,
+    ConversionRecord,
+    Estimates,
+    FormKey,
+)
 from neuro.records import SCHEMA as CONVERSION_SCHEMA
 
 FORM_NAMES: dict[FormKey, str] = {
+    "converted": "Spiking",
     "spiking-merged": "Spiking, merged",
     "spiking": "Spiking, as trained",
     "float": "Float parent",
@@ -39,7 +47,7 @@ class RunDocuments:
     Attributes:
         spec: what was asked for, as plain data.
         record: summary rows and training.
-        workloads: what was measured, by form; the forms of `WORKLOAD_FILES`.
+        workloads: what was measured, by form.
         estimates: energy by layer, by form.
         chips: what chips say of each form, as in `chips.json`; empty for a run that asked none.
         environment: versions, seed, command, as plain data.
@@ -53,6 +61,17 @@ class RunDocuments:
     chips: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     date: str = ""
+
+    @property
+    def spiking_forms(self) -> tuple[FormKey, ...]:
+        """The measured forms that spike, the one that inference runs first."""
+        forms: tuple[FormKey, ...] = ("converted", "spiking-merged", "spiking")
+        return tuple(form for form in forms if form in self.workloads)
+
+    @property
+    def inference_form(self) -> FormKey:
+        """The spiking form that inference runs."""
+        return self.spiking_forms[0]
 
     @classmethod
     def load(cls, directory: Path) -> RunDocuments:
@@ -68,7 +87,7 @@ class RunDocuments:
         return cls(
             spec=_read_spec(directory / "spec.yaml"),
             record=record,
-            workloads=dict(_read_workloads(directory)),
+            workloads=dict(_read_workloads(directory, record)),
             estimates=_read_model(directory / "estimate.json", Estimates, ESTIMATES_SCHEMA).estimates,
             chips=_read_chips(directory / "chips.json"),
             environment=environment,
@@ -153,8 +172,8 @@ def _read_chips(path: Path) -> Sequence[Mapping[str, Any]]:
     return answers
 
 
-def _read_workloads(directory: Path) -> Iterator[tuple[FormKey, Workload]]:
-    for form, name in WORKLOAD_FILES.items():
+def _read_workloads(directory: Path, record: ConversionRecord) -> Iterator[tuple[FormKey, Workload]]:
+    for form, name in (NETWORK_WORKLOAD_FILES if record.network else WORKLOAD_FILES).items():
         # Runs of an earlier version did not measure the merged parent.
         if form != "float-merged" or (directory / name).exists():
             yield form, _read_workload(directory / name)

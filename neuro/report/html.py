@@ -61,7 +61,7 @@ def render_html(documents: RunDocuments) -> str:
             policy=_policy(style, script),
             data=Markup(to_json(documents).translate(_SCRIPT_ESCAPES)),
             record=record,
-            title=f"{record.model} {record.variant}",
+            title=f"{record.model} {record.variant}".strip(),
             date=documents.date,
             headlines=headlines(documents),
             summary=summary_table(documents),

@@ -88,7 +88,7 @@ class EnergyParts:
 
 def measured_workload(documents: RunDocuments, form: FormKey) -> Workload:
     """The workload behind a form; a quantized form runs the operators of the one it was quantized from."""
-    quantized_from: dict[FormKey, FormKey] = {"quantized": "float", "spiking-quantized": "spiking-merged"}
+    quantized_from: dict[FormKey, FormKey] = {"quantized": "float", "spiking-quantized": documents.inference_form}
     return documents.workloads[quantized_from.get(form, form)]
 
 

@@ -46,7 +46,7 @@ def summary_row(documents: RunDocuments, *keys: FormKey) -> SummaryRow | None:
 
 def headlines(documents: RunDocuments) -> list[Headline]:
     """The four figures that a reader wants first, of the inference form."""
-    row = summary_row(documents, "spiking-merged", "spiking")
+    row = summary_row(documents, "converted", "spiking-merged", "spiking")
     share = _share_headline(documents)
     return [_accuracy(documents, row), _energy(documents, row), share, _rate(row)] if row else [share]
 
@@ -75,14 +75,13 @@ def _energy(documents: RunDocuments, row: SummaryRow) -> Headline:
 
 
 def _share_headline(documents: RunDocuments) -> Headline:
-    merged = accumulate_only_share(documents.workloads["spiking-merged"])
-    trained = accumulate_only_share(documents.workloads["spiking"])
-    context = (
-        "of the synaptic operations executed",
-        f"{percent(trained.of_operations)} before merging",
-        f"{percent(merged.of_dense_macs)} of the dense MACs",
-    )
-    return Headline("Accumulate-only", percent(merged.of_operations), exact(merged.of_operations), context)
+    share = accumulate_only_share(documents.workloads[documents.inference_form])
+    context = ["of the synaptic operations executed"]
+    if "spiking" in documents.workloads:
+        trained = accumulate_only_share(documents.workloads["spiking"])
+        context.append(f"{percent(trained.of_operations)} before merging")
+    context.append(f"{percent(share.of_dense_macs)} of the dense MACs")
+    return Headline("Accumulate-only", percent(share.of_operations), exact(share.of_operations), tuple(context))
 
 
 def _rate(row: SummaryRow) -> Headline:

@@ -133,9 +133,8 @@ def _energy_table(documents: RunDocuments, form: FormKey) -> Table:
 
 
 def audit_views(documents: RunDocuments) -> list[AuditView]:
-    """The audit after and before merging."""
-    forms: tuple[FormKey, ...] = ("spiking-merged", "spiking")
-    return [_audit_view(documents, form) for form in forms]
+    """The audit of every spiking form, that of inference first."""
+    return [_audit_view(documents, form) for form in documents.spiking_forms]
 
 
 def _audit_view(documents: RunDocuments, form: FormKey) -> AuditView:

@@ -22,7 +22,6 @@ __all__ = ["print_summary", "to_csv", "to_json", "to_markdown"]
 
 SCHEMA = "neuro.report/1"
 
-_MEASURED: tuple[FormKey, ...] = ("spiking-merged", "spiking")
 _MARKDOWN_SIGNS = re.compile(r"([\\`*_\[\]<>|#~&])")
 
 
@@ -60,10 +59,12 @@ def to_json(documents: RunDocuments, indent: int | None = None) -> str:
         "schema": SCHEMA,
         "date": documents.date,
         "conversion": documents.record.model_dump(by_alias=True),
-        "accumulate_only": {form: accumulate_only_share(documents.workloads[form]).model_dump() for form in _MEASURED},
+        "accumulate_only": {
+            form: accumulate_only_share(documents.workloads[form]).model_dump() for form in documents.spiking_forms
+        },
         "chips": documents.chips,
         "layers": _columns(row.model_dump() for row in _all_figures(documents)),
-        "firing_rates": {form: _rates(documents, form) for form in _MEASURED},
+        "firing_rates": {form: _rates(documents, form) for form in documents.spiking_forms},
         "assumptions": {form: estimate.assumptions for form, estimate in estimates},
         "sources": {form: estimate.sources for form, estimate in estimates},
         "spec": documents.spec,
@@ -112,7 +113,7 @@ def to_markdown(documents: RunDocuments) -> str:
         if form in documents.estimates:
             parts += [f"## Energy by layer: {FORM_NAMES[form]}", _energy(documents, form)]
     parts += _chips(documents)
-    for form in _MEASURED:
+    for form in documents.spiking_forms:
         parts += [f"## Audit: {FORM_NAMES[form]}", _audit(documents, form)]
     return "\n\n".join([*parts, *_sources(documents)]) + "\n"
 
@@ -153,7 +154,7 @@ def _notes(record: ConversionRecord) -> list[str]:
 
 
 def _shares(documents: RunDocuments) -> list[str]:
-    shares = [(FORM_NAMES[form], accumulate_only_share(documents.workloads[form])) for form in _MEASURED]
+    shares = [(FORM_NAMES[form], accumulate_only_share(documents.workloads[form])) for form in documents.spiking_forms]
     lines = [
         f"- {name}: {percent(share.of_operations)} of the executed synaptic operations, "
         f"{percent(share.of_dense_macs)} of the dense MACs"
