@@ -79,6 +79,7 @@ def norm_lif_kernels() -> Iterator[tuple[str, Binary]]:
         for dtype in ("fp32", "bf16"):
             wide = 128 if last else 256
             cut = {
+                "splits": "i32:16",
                 "rows": "i32:16",
                 "row_stride": "i32:16",
                 "channels": "i32:16",

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from triton_here import relative, run
 
+from neuro.kernels.dispatch import Request
 from neuro.kernels.lif import triton as kernel
+from neuro.kernels.lif.dispatch import OPERATOR
 from neuro.kernels.lif.settings import SURROGATES, Settings
 
 ALPHA = {"sigmoid": 4.0, "atan": 2.0, "triangle": 0.3, "rectangle": 1.0, "piecewise_quadratic": 1.0}
@@ -212,3 +214,11 @@ def test_more_than_one_program() -> None:
     assert torch.equal(
         run(kernel.forward, x, None, None, p, packed=False)[0], reference(x, torch.zeros(x.shape[1:]), p)[0]
     )
+
+
+def test_on_a_gpu_it_serves_integer_neurons_and_learned_time_constants_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for details in ({}, {"kind": "integer"}, {"learned_tau": True}):
+        assert OPERATOR.choose(Request("cuda", torch.float16, details)).implementation.name == "triton"
+    request = Request("cuda", torch.float16, {"learned_threshold": True})
+    assert OPERATOR.choose(request).implementation.name == "reference"

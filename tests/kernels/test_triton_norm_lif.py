@@ -12,11 +12,23 @@ from torch import Tensor
 from torch.nn import functional as F
 from triton_here import relative, run
 
+from neuro.kernels.dispatch import Request
+from neuro.kernels.lif.settings import Settings
 from neuro.kernels.norm_lif import triton as kernel
 from neuro.kernels.norm_lif.cpu import Inputs
+from neuro.kernels.norm_lif.dispatch import OPERATOR
 
 EPS = 0.25
-SHAPES = [((4, 2, 20, 3, 5), False), ((4, 2, 20, 3, 5), True), ((3, 40, 17), False), ((9, 2, 32, 4, 4), True)]
+LEAKY = settings("lif", 1.7, v_threshold=0.83, v_reset=0.1, detach_reset=False)
+COUNTS = settings("integer", 4 / 3, v_reset=None, levels=3, divisor=3.0, detach_reset=False)
+CASES = [
+    ((4, 2, 20, 3, 5), False, LEAKY),
+    ((4, 2, 20, 3, 5), True, LEAKY),
+    ((3, 40, 17), False, LEAKY),
+    ((9, 2, 32, 4, 4), True, LEAKY),
+    ((4, 2, 20, 3, 5), True, COUNTS),
+    ((3, 40, 17), False, COUNTS),
+]
 
 
 def eighths(*shape: int, seed: int, last: bool = False) -> Tensor:
@@ -25,12 +37,14 @@ def eighths(*shape: int, seed: int, last: bool = False) -> Tensor:
     return drawn.movedim(2, -1).contiguous().movedim(-1, 2) if last else drawn
 
 
-@pytest.mark.parametrize(("shape", "last"), SHAPES)
+@pytest.mark.parametrize(("shape", "last", "p"), CASES)
 @pytest.mark.parametrize(
     ("norm", "residual", "keep"), list(itertools.product(["batch", "given", ""], [True, False], [True, False]))
 )
-def test_values_and_gradients(shape: tuple[int, ...], last: bool, norm: str, residual: bool, keep: bool) -> None:
-    p, channels = settings("lif", 1.7, v_threshold=0.83, v_reset=0.1, detach_reset=False), shape[2]
+def test_values_and_gradients(
+    shape: tuple[int, ...], last: bool, p: Settings, norm: str, residual: bool, keep: bool
+) -> None:
+    channels = shape[2]
     x = eighths(*shape, seed=0, last=last)
     weight, bias = eighths(channels, seed=1).abs() + 0.125, eighths(channels, seed=2)
     mean, var = (eighths(channels, seed=3), torch.ones(channels) * 0.75) if norm == "given" else (None, None)
@@ -76,9 +90,10 @@ def test_values_and_gradients(shape: tuple[int, ...], last: bool, norm: str, res
 
 
 def test_sixteen_bits_are_rounded_after_each_layer() -> None:
-    # fp16: the interpreter cuts off where a GPU rounds to bf16.
+    # fp16: the interpreter cuts off where a GPU rounds to bf16. Numbers that fp32 multiplies and adds without rounding:
+    # fused or not, which differs between interpreters, they come out the same.
     x, shortcut = (torch.randn(2, 2, 16, 9, generator=torch.Generator().manual_seed(n)).half() for n in (0, 1))
-    p, weight, bias = settings("lif", 2.0), torch.full((16,), 1.3), torch.full((16,), 0.2)
+    p, weight, bias = settings("lif", 2.0), torch.full((16,), 1.25), torch.full((16,), 0.1875)
     mean, rstd = torch.zeros(16), torch.ones(16)
     s, h, last, *_ = run(kernel.forward, Inputs(x, shortcut, None, weight, bias), mean, rstd, p, 0.0, True)
     y = torch.addcmul(bias.double()[:, None], x.double(), weight.double()[:, None]).float().half()
@@ -93,3 +108,10 @@ def test_empty_batches() -> None:
     x = torch.empty(2, 0, 3, 4)
     given = Inputs(x, None, None, torch.ones(3), torch.zeros(3))
     assert run(kernel.forward, given, None, None, settings(), EPS, False)[0].shape == x.shape
+
+
+def test_on_a_gpu_it_serves_integer_neurons_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for kind, taken in [("", "triton"), ("integer", "triton"), ("tau", "reference"), ("threshold", "reference")]:
+        request = Request("cuda", torch.bfloat16, {"kind": kind, "timesteps": 4})
+        assert OPERATOR.choose(request).implementation.name == taken

@@ -22,7 +22,7 @@ _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32}
 
 @triton.jit
 def _pack_kernel(s_ptr, bits_ptr, wrong_ptr, n, T, ONE: tl.constexpr, MASK: tl.constexpr, BLOCK: tl.constexpr):
-    n = tl.to_tensor(n).to(tl.int64)
+    n = tl.cast(n, tl.int64)
     plane = tl.program_id(1).to(tl.int64)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     bits = tl.zeros((BLOCK,), dtype=tl.int32)
@@ -39,7 +39,7 @@ def _pack_kernel(s_ptr, bits_ptr, wrong_ptr, n, T, ONE: tl.constexpr, MASK: tl.c
 
 @triton.jit
 def _unpack_kernel(bits_ptr, s_ptr, n, T, ONE: tl.constexpr, BLOCK: tl.constexpr):
-    n = tl.to_tensor(n).to(tl.int64)
+    n = tl.cast(n, tl.int64)
     plane = tl.program_id(1).to(tl.int64)
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     bits = tl.load(bits_ptr + plane * n + at, mask=at < n, other=0).to(tl.int32)

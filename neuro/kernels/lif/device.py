@@ -57,6 +57,25 @@ def reset(h, s, threshold, rest, CHARGE: tl.constexpr, HARD: tl.constexpr):
 
 
 @triton.jit
+def step(
+    v,
+    x,
+    tau,
+    keeps,
+    rest,
+    threshold,
+    levels,
+    CHARGE: tl.constexpr,
+    HARD: tl.constexpr,
+    EXACT_INVERSE: tl.constexpr,
+):
+    """One timestep: the charged potential, the spikes, and the potential after it."""
+    h = charge(v, x, tau, keeps, rest, CHARGE, EXACT_INVERSE)
+    s = fire(h, threshold, levels, CHARGE)
+    return h, s, reset(h, s, threshold, rest, CHARGE, HARD)
+
+
+@triton.jit
 def reciprocal(x, INLINE: tl.constexpr):
     """1 / x within one unit in the last place: one instruction where a quotient needs eight."""
     if INLINE:
@@ -130,6 +149,14 @@ def gradient_of_h(
             of_s = grad_s + (rest - h) * grad_v if HARD else grad_s - threshold * grad_v
         grad_h = tl.fma(of_s, derivative(h - threshold, alpha, SURROGATE, INLINE), kept)
     return grad_h
+
+
+@triton.jit
+def block_of(n, BLOCK: tl.constexpr):
+    """The neurons of this program out of `n`: the first one, the lanes beside it, and which of them are there."""
+    start = tl.program_id(0).to(tl.int64) * BLOCK
+    lane = tl.arange(0, BLOCK)
+    return start, lane, lane < tl.minimum(n - start, BLOCK).to(tl.int32)
 
 
 @triton.jit

@@ -23,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from neuro.kernels.gpu import interpreted, on_device
-from neuro.kernels.lif.device import charge, divided, fire, gradient_of_h, reset, start_potential
+from neuro.kernels.lif.device import block_of, divided, gradient_of_h, start_potential, step
 from neuro.kernels.lif.settings import Settings, empty_packed, in_storage_order, laid_out_as
 
 CHUNK = 4
@@ -63,10 +63,8 @@ def _forward_kernel(
     KEEP_V: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n = tl.to_tensor(n).to(tl.int64)
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    lane = tl.arange(0, BLOCK)
-    inside = lane < tl.minimum(n - start, BLOCK).to(tl.int32)
+    n = tl.cast(n, tl.int64)
+    start, lane, inside = block_of(n, BLOCK)
     if LEARNED:
         tau = tl.load(tau).to(tl.float32)
     v = start_potential(v_ptr, rest, start, lane, inside, FROM_REST)
@@ -78,9 +76,8 @@ def _forward_kernel(
                 xs = xs + (tl.load(x_ptr + (first + i) * n + start + lane, mask=inside, other=0.0),)  # noqa: RUF005
         for i in tl.static_range(CHUNK):
             if first + i < T:
-                h = charge(v, xs[i].to(tl.float32), tau, keeps, rest, CHARGE, EXACT_INVERSE)
-                s = fire(h, threshold, levels, CHARGE)
-                v = reset(h, s, threshold, rest, CHARGE, HARD)
+                x = xs[i].to(tl.float32)
+                _, s, v = step(v, x, tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE)
                 if WRITE == "dense":
                     if CHARGE == "integer":
                         s = tl.div_rn(s, divisor)
@@ -125,10 +122,8 @@ def _backward_kernel(
     INLINE: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    n = tl.to_tensor(n).to(tl.int64)
-    start = tl.program_id(0).to(tl.int64) * BLOCK
-    lane = tl.arange(0, BLOCK)
-    inside = lane < tl.minimum(n - start, BLOCK).to(tl.int32)
+    n = tl.cast(n, tl.int64)
+    start, lane, inside = block_of(n, BLOCK)
     if LEARNED:
         tau = tl.load(tau).to(tl.float32)
         keeps = 1.0 - 1.0 / tau
@@ -145,9 +140,8 @@ def _backward_kernel(
             quotients = quotients + (  # noqa: RUF005
                 divided((x - (v - rest)) if CHARGE == "lif" else (rest - v), tau, False),
             )
-        h = charge(v, x, tau, keeps, rest, CHARGE, EXACT_INVERSE)
+        h, _, v = step(v, x, tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE)
         hs = hs + (h,)  # noqa: RUF005
-        v = reset(h, fire(h, threshold, levels, CHARGE), threshold, rest, CHARGE, HARD)
     grad_v = tl.zeros((BLOCK,), dtype=tl.float32)
     if not LAST:
         grad_v = tl.load(grad_v_ptr + start + lane, mask=inside, other=0.0)

@@ -1,7 +1,8 @@
 """The Triton kernels of norm_lif. A tile is `[R, K]` neurons: rows of neighbours, their timesteps kept in registers.
 
 In a channels-last tensor a row lies along the channels, in a contiguous one along the positions of one channel, so that
-no index is divided.
+no index is divided. The programs are numbered along one axis, for the others of a GPU end at 65535: `splits` programs
+share the tiles of a column of tiles (`group`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from neuro.kernels.lif.device import charge, fire, gradient_of_h, reset
+from neuro.kernels.lif.device import gradient_of_h, step
 
 
 @triton.jit
@@ -20,7 +21,7 @@ def tile_of(
 
     LAST: channels-last, a column is a channel; else a column is one of the INNER positions of one channel.
     """
-    row = tl.to_tensor(tile).to(tl.int64) * R + tl.arange(0, R)
+    row = tl.cast(tile, tl.int64) * R + tl.arange(0, R)
     lane = tl.arange(0, K)
     if LAST:
         column = group * K + lane
@@ -54,6 +55,7 @@ def statistics_kernel(
     origin_ptr,
     sum_ptr,
     square_ptr,
+    splits,
     rows,
     row_stride,
     channels,
@@ -63,14 +65,14 @@ def statistics_kernel(
     K: tl.constexpr,
 ):
     """Sums of the channels' deviations from `origin`, and of their squares."""
-    split = tl.program_id(0)
-    group = tl.program_id(1)
+    split = tl.program_id(0) % splits
+    group = tl.program_id(0) // splits
     total = tl.zeros((R, K), dtype=tl.float32)
     squares = tl.zeros((R, K), dtype=tl.float32)
-    row_stride = tl.to_tensor(row_stride).to(tl.int64)
+    row_stride = tl.cast(row_stride, tl.int64)
     at, mask, channel, inside = tile_of(split, group, rows, row_stride, channels, INNER, LAST, R, K)
     origin = tl.load(origin_ptr + channel, mask=inside, other=0.0)[None, :]
-    for tile in range(split, tl.cdiv(rows, R), tl.num_programs(0)):
+    for tile in range(split, tl.cdiv(rows, R), splits):
         at, mask, channel, inside = tile_of(tile, group, rows, row_stride, channels, INNER, LAST, R, K)
         d = tl.where(mask, tl.load(x_ptr + at, mask=mask, other=0.0).to(tl.float32) - origin, 0.0)
         total += d
@@ -121,6 +123,7 @@ def forward_kernel(
     s_ptr,
     h_ptr,
     v_last_ptr,
+    splits,
     rows,
     row_stride,
     channels,
@@ -147,11 +150,11 @@ def forward_kernel(
 ):
     """BatchNorm with given statistics, shortcut and neuron; the sum of both is written where KEEP_SUM."""
     tl.static_assert(not LEARNED)
-    row_stride = tl.to_tensor(row_stride).to(tl.int64)
-    step = rows * row_stride
-    at, mask, channel, inside = tile_of(
-        tl.program_id(0), tl.program_id(1), rows, row_stride, channels, INNER, LAST, R, K
-    )
+    row_stride = tl.cast(row_stride, tl.int64)
+    step_stride = rows * row_stride
+    split = tl.program_id(0) % splits
+    group = tl.program_id(0) // splits
+    at, mask, channel, inside = tile_of(split, group, rows, row_stride, channels, INNER, LAST, R, K)
     gain, shift, _, _ = load_norm(weight_ptr, bias_ptr, mean_ptr, rstd_ptr, channel, inside, NORM)
     v = tl.zeros((R, K), dtype=tl.float32) + rest
     if not FROM_REST:
@@ -160,19 +163,17 @@ def forward_kernel(
         inputs = ()
         for i in tl.static_range(CHUNK):
             if first + i < T:
-                y = load_sum(x_ptr, residual_ptr, (first + i) * step + at, mask, gain, shift, NORM, RESIDUAL)
+                y = load_sum(x_ptr, residual_ptr, (first + i) * step_stride + at, mask, gain, shift, NORM, RESIDUAL)
                 inputs = inputs + (y,)  # noqa: RUF005
         for i in tl.static_range(CHUNK):
             if first + i < T:
                 if KEEP_SUM:
                     kept = inputs[i].to(h_ptr.dtype.element_ty)
-                    tl.store(h_ptr + (first + i) * step + at, kept, mask=mask)
-                h = charge(v, inputs[i], tau, keeps, rest, CHARGE, EXACT_INVERSE)
-                s = fire(h, threshold, levels, CHARGE)
-                v = reset(h, s, threshold, rest, CHARGE, HARD)
+                    tl.store(h_ptr + (first + i) * step_stride + at, kept, mask=mask)
+                _, s, v = step(v, inputs[i], tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE)
                 if CHARGE == "integer":
                     s = tl.div_rn(s, divisor)
-                tl.store(s_ptr + (first + i) * step + at, s.to(s_ptr.dtype.element_ty), mask=mask)
+                tl.store(s_ptr + (first + i) * step_stride + at, s.to(s_ptr.dtype.element_ty), mask=mask)
     tl.store(v_last_ptr + at, v, mask=mask)
 
 
@@ -195,6 +196,7 @@ def backward_kernel(
     grad_v_ptr,
     sum_ptr,
     sum_x_ptr,
+    splits,
     rows,
     row_stride,
     channels,
@@ -237,10 +239,10 @@ def backward_kernel(
     before has written the gradient of the sum, and the neuron is not run again.
     """
     tl.static_assert(not LEARNED)
-    split = tl.program_id(0)
-    group = tl.program_id(1)
-    row_stride = tl.to_tensor(row_stride).to(tl.int64)
-    step = rows * row_stride
+    split = tl.program_id(0) % splits
+    group = tl.program_id(0) // splits
+    row_stride = tl.cast(row_stride, tl.int64)
+    step_stride = rows * row_stride
     at, mask, channel, inside = tile_of(split, group, rows, row_stride, channels, INNER, LAST, R, K)
     gain, shift, mean, rstd = load_norm(weight_ptr, bias_ptr, mean_ptr, rstd_ptr, channel, inside, NORM)
     if OF_BATCH:
@@ -248,7 +250,7 @@ def backward_kernel(
         mean_gx = tl.load(mean_gx_ptr + channel, mask=inside, other=0.0)[None, :] * rstd
     total = tl.zeros((R, K), dtype=tl.float32)
     total_x = tl.zeros((R, K), dtype=tl.float32)
-    for tile in range(split, tl.cdiv(rows, R), tl.num_programs(0)):
+    for tile in range(split, tl.cdiv(rows, R), splits):
         at, mask, channel, inside = tile_of(tile, group, rows, row_stride, channels, INNER, LAST, R, K)
         hs = ()
         if not GRAD_KEPT:
@@ -258,17 +260,16 @@ def backward_kernel(
             inputs = ()
             for t in tl.static_range(T):
                 if H_KEPT:
-                    y = tl.load(h_ptr + t * step + at, mask=mask, other=0.0).to(tl.float32)
+                    y = tl.load(h_ptr + t * step_stride + at, mask=mask, other=0.0).to(tl.float32)
                 else:
-                    y = load_sum(x_ptr, residual_ptr, t * step + at, mask, gain, shift, NORM, RESIDUAL)
+                    y = load_sum(x_ptr, residual_ptr, t * step_stride + at, mask, gain, shift, NORM, RESIDUAL)
                 inputs = inputs + (y,)  # noqa: RUF005
             for t in tl.static_range(T):
-                h = charge(v, inputs[t], tau, keeps, rest, CHARGE, EXACT_INVERSE)
+                h, _, v = step(v, inputs[t], tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE)
                 hs = hs + (h,)  # noqa: RUF005
-                v = reset(h, fire(h, threshold, levels, CHARGE), threshold, rest, CHARGE, HARD)
         grad_v = tl.zeros((R, K), dtype=tl.float32)
         for back in tl.static_range(T):
-            here = (T - 1 - back) * step + at
+            here = (T - 1 - back) * step_stride + at
             if GRAD_KEPT:
                 g = tl.load(grad_sum_ptr + here, mask=mask, other=0.0).to(tl.float32)
             else:

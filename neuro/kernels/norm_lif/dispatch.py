@@ -85,8 +85,6 @@ def _native_refuses(request: Request) -> str:
 
 
 def _triton_refuses(request: Request) -> str:
-    if request.details.get("kind") == "integer":
-        return "integer LIF"
     return gpu.refuses(request) or _has_no_kernel(request)
 
 

@@ -110,12 +110,13 @@ def forward(
         mean, rstd = found[0], found[2]
     cut = tiling(x, 1024)
     with on_device(x):
-        forward_kernel[(cut.tiles, cut.groups)](
+        forward_kernel[(cut.tiles * cut.groups,)](
             x,
             *(x if one is None else one for one in (given.residual, given.v, given.weight, given.bias, mean, rstd)),
             s,
             h,
             v_last,
+            cut.tiles,
             **cut._asdict(),
             **neuron(settings),
             T=x.shape[0],
@@ -139,8 +140,8 @@ def statistics(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
     origin = torch.where(origin.isfinite(), origin, 0.0)
     parts = cut.sums(splits, x.device)
     with on_device(x):
-        statistics_kernel[(splits, cut.groups)](
-            x, origin, parts[0], parts[1], **cut._asdict(), num_warps=4, enable_fp_fusion=False
+        statistics_kernel[(splits * cut.groups,)](
+            x, origin, parts[0], parts[1], splits, **cut._asdict(), num_warps=4, enable_fp_fusion=False
         )
     total, squares = parts.sum(1, dtype=torch.float64)
     n = x.numel() // x.shape[2]
@@ -207,11 +208,12 @@ def _pass(
     tensors = (grad_s, grad_h, x, given.residual, given.v, h, given.weight, given.bias, mean, rstd)
     of_batch = (None, None) if means is None else (means[0], means[1])
     with on_device(x):
-        backward_kernel[(splits, cut.groups)](
+        backward_kernel[(splits * cut.groups,)](
             *(x if one is None else one for one in (*tensors, *of_batch)),
             *results,
             parts[0],
             parts[1],
+            splits,
             **cut._asdict(),
             **neuron(settings),
             **gradient(settings),

@@ -12,18 +12,31 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from neuro.kernels.lif.device import charge, fire, reset
+from neuro.kernels.lif.device import step
 
 
 @triton.jit
-def spikes_at(ptr, offsets, mask, t, stride_t, PACKED_IN: tl.constexpr):
-    """The spikes of timestep `t`, as they are stored, or the bits of time-packed bytes."""
+def head_of(HEADS: tl.constexpr):
+    """The image and the head of this program."""
+    return (tl.program_id(0) // HEADS).to(tl.int64), (tl.program_id(0) % HEADS).to(tl.int64)
+
+
+@triton.jit
+def places(rows, row_step, columns, column_step, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+    """Offsets `[rows, columns]` within a head, and which of them are there."""
+    at = rows[:, None] * row_step + columns[None, :] * column_step
+    return at, (rows[:, None] < ROWS) & (columns[None, :] < COLUMNS)
+
+
+@triton.jit
+def spikes_at(ptr, where, t, stride_t, PACKED_IN: tl.constexpr):
+    """The spikes of timestep `t` at `places`, as they are stored, or the bits of time-packed bytes."""
+    offsets, mask = where
     if PACKED_IN:
-        plane = tl.to_tensor(t // 8).to(tl.int64)
-        byte = tl.load(ptr + plane * stride_t + offsets, mask=mask, other=0)
+        byte = tl.load(ptr + tl.cast(t // 8, tl.int64) * stride_t + offsets, mask=mask, other=0)
         x = (byte.to(tl.int32) >> (t % 8)) & 1
     else:
-        x = tl.load(ptr + tl.to_tensor(t).to(tl.int64) * stride_t + offsets, mask=mask, other=0)
+        x = tl.load(ptr + tl.cast(t, tl.int64) * stride_t + offsets, mask=mask, other=0)
     return x
 
 
@@ -68,16 +81,15 @@ def attention_kernel(
 ):  # fmt: skip
     """SDSA-3 and -4: a program has BM tokens and BE channels of the result of one head."""
     tl.static_assert(not LEARNED)
-    head = (tl.program_id(0) % HEADS).to(tl.int64)
-    image = (tl.program_id(0) // HEADS).to(tl.int64)
+    image, head = head_of(HEADS)
     tokens = tl.program_id(1) * BM + tl.arange(0, BM)
     columns = tl.program_id(2) * BE + tl.arange(0, BE)
     scale = tl.load(scale_ptr).to(tl.float32)
     q_ptr += image * q_b + head * q_h
     k_ptr += image * k_b + head * k_h
     v_ptr += image * v_b + head * v_h
-    result = image * out_b + head * out_h + tokens[:, None] * out_n + columns[None, :] * out_d
-    kept = (tokens[:, None] < N) & (columns[None, :] < D)
+    within, kept = places(tokens, out_n, columns, out_d, N, D)
+    result = image * out_b + head * out_h + within
     potential = tl.zeros((BM, BE), dtype=tl.float32) + rest
     bits = tl.zeros((BM, BE), dtype=tl.int32)
     for t in range(T):
@@ -87,40 +99,30 @@ def attention_kernel(
             pairs = tl.zeros((BD, BE), dtype=tl.int32) if BITS else tl.zeros((BD, BE), dtype=tl.float32)
             for start in range(0, N, BN):
                 n = start + tl.arange(0, BN)
-                k = spikes_at(
-                    k_ptr, rows[:, None] * k_d + n[None, :] * k_n, (rows[:, None] < D) & (n[None, :] < N), t, k_t,
-                    PACKED_IN,
-                )  # fmt: skip
-                v = spikes_at(
-                    v_ptr, n[:, None] * v_n + columns[None, :] * v_d, (n[:, None] < N) & (columns[None, :] < D), t, v_t,
-                    PACKED_IN,
-                )  # fmt: skip
+                k = spikes_at(k_ptr, places(rows, k_d, n, k_n, D, N), t, k_t, PACKED_IN)
+                v = spikes_at(v_ptr, places(n, v_n, columns, v_d, N, D), t, v_t, PACKED_IN)
                 if BITS:
                     pairs = tl.dot(k.to(tl.int8), v.to(tl.int8), pairs, out_dtype=tl.int32)
                 else:
                     pairs = tl.dot(k.to(tl.float16), v.to(tl.float16), pairs)
-            q = spikes_at(
-                q_ptr, tokens[:, None] * q_n + rows[None, :] * q_d, (tokens[:, None] < N) & (rows[None, :] < D), t, q_t,
-                PACKED_IN,
-            )  # fmt: skip
-            q = q.to(tl.float16)
+            q = spikes_at(q_ptr, places(tokens, q_n, rows, q_d, N, D), t, q_t, PACKED_IN).to(tl.float16)
             if WIDE:
                 high = tl.floor(pairs.to(tl.float32) * (1.0 / 2048.0))
                 product = tl.dot(q, (pairs.to(tl.float32) - high * 2048.0).to(tl.float16), product)
                 product += 2048.0 * tl.dot(q, high.to(tl.float16))
             else:
                 product = tl.dot(q, pairs.to(tl.float16), product)
-        h = charge(potential, product * scale, tau, keeps, rest, CHARGE, EXACT_INVERSE)
-        s = fire(h, threshold, levels, CHARGE)
-        potential = reset(h, s, threshold, rest, CHARGE, HARD)
+        _, s, potential = step(
+            potential, product * scale, tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE
+        )
         if PACKED_OUT:
             bits |= s.to(tl.int32) << (t % 8)
             if (t % 8 == 7) | (t == T - 1):
-                at = tl.to_tensor(t // 8).to(tl.int64) * out_t + result
+                at = tl.cast(t // 8, tl.int64) * out_t + result
                 tl.store(out_ptr + at, bits.to(tl.uint8), mask=kept)
                 bits = tl.zeros((BM, BE), dtype=tl.int32)
         else:
-            at = tl.to_tensor(t).to(tl.int64) * out_t + result
+            at = tl.cast(t, tl.int64) * out_t + result
             tl.store(out_ptr + at, s.to(out_ptr.dtype.element_ty), mask=kept)
     tl.store(last_ptr + result, potential, mask=kept)
 
@@ -162,8 +164,7 @@ def mask_kernel(
 ):  # fmt: skip
     """SDSA-1: a program has BE channels of one head, all tokens; eight timesteps at a time, whose spikes are bits."""
     tl.static_assert(not LEARNED)
-    head = (tl.program_id(0) % HEADS).to(tl.int64)
-    image = (tl.program_id(0) // HEADS).to(tl.int64)
+    image, head = head_of(HEADS)
     columns = tl.program_id(1) * BE + tl.arange(0, BE)
     scale = tl.load(scale_ptr).to(tl.float32)
     q_ptr += image * q_b + head * q_h
@@ -178,35 +179,26 @@ def mask_kernel(
                 both = tl.zeros((BN, BE), dtype=tl.float32)
                 for start in range(0, N, BN):
                     n = start + tl.arange(0, BN)
-                    inside = (n[:, None] < N) & (columns[None, :] < D)
-                    k_at = n[:, None] * k_n + columns[None, :] * k_d
-                    v_at = n[:, None] * v_n + columns[None, :] * v_d
-                    k = spikes_at(k_ptr, k_at, inside, first + j, k_t, PACKED_IN)
-                    v = spikes_at(v_ptr, v_at, inside, first + j, v_t, PACKED_IN)
+                    k = spikes_at(k_ptr, places(n, k_n, columns, k_d, N, D), first + j, k_t, PACKED_IN)
+                    v = spikes_at(v_ptr, places(n, v_n, columns, v_d, N, D), first + j, v_t, PACKED_IN)
                     both += k.to(tl.float32) * v.to(tl.float32)
                 x = tl.sum(both, axis=0) * scale
-                h = charge(potential, x, tau, keeps, rest, CHARGE, EXACT_INVERSE)
-                s = fire(h, threshold, levels, CHARGE)
-                potential = reset(h, s, threshold, rest, CHARGE, HARD)
+                _, s, potential = step(potential, x, tau, keeps, rest, threshold, levels, CHARGE, HARD, EXACT_INVERSE)
                 fires |= s.to(tl.int32) << j
         for start in range(0, N, BN):
             n = start + tl.arange(0, BN)
-            inside = (n[:, None] < N) & (columns[None, :] < D)
-            q_at = n[:, None] * q_n + columns[None, :] * q_d
-            out_at = n[:, None] * out_n + columns[None, :] * out_d
+            out_at, inside = places(n, out_n, columns, out_d, N, D)
             bits = tl.zeros((BN, BE), dtype=tl.int32)
             for j in tl.static_range(8):
                 if first + j < T:
-                    q = spikes_at(q_ptr, q_at, inside, first + j, q_t, PACKED_IN)
+                    q = spikes_at(q_ptr, places(n, q_n, columns, q_d, N, D), first + j, q_t, PACKED_IN)
                     passes = (fires[None, :] >> j) & 1
                     if PACKED_OUT:
                         bits |= ((q != 0).to(tl.int32) & passes) << j
                     else:
                         masked = q.to(tl.float32) * passes.to(tl.float32)
-                        at = tl.to_tensor(first + j).to(tl.int64) * out_t + out_at
+                        at = tl.cast(first + j, tl.int64) * out_t + out_at
                         tl.store(out_ptr + at, masked.to(out_ptr.dtype.element_ty), mask=inside)
             if PACKED_OUT:
-                tl.store(
-                    out_ptr + tl.to_tensor(first // 8).to(tl.int64) * out_t + out_at, bits.to(tl.uint8), mask=inside
-                )
+                tl.store(out_ptr + tl.cast(first // 8, tl.int64) * out_t + out_at, bits.to(tl.uint8), mask=inside)
     tl.store(last_ptr + (image * HEADS + head) * D + columns, potential, mask=columns < D)

@@ -51,7 +51,7 @@ def forward(
             v,
             written,
             last,
-            torch.as_tensor(scale, dtype=torch.float32, device=q.device),
+            _scale(scale, q.device),
             *(stride for x in (q, k, v, out) for stride in x.stride()),
             HEADS=heads,
             N=tokens,
@@ -64,6 +64,13 @@ def forward(
             enable_fp_fusion=False,
         )
     return out, last
+
+
+def _scale(scale: float | Tensor, device: torch.device) -> Tensor:
+    """The scale in the GPU's memory; filling it in there, unlike a copy, may stand in a CUDA graph."""
+    if isinstance(scale, Tensor):
+        return scale.to(device, torch.float32)
+    return torch.full((), scale, dtype=torch.float32, device=device)
 
 
 def _blocks(kind: int, tokens: int, width: int, bits: bool) -> tuple[tuple[int, ...], dict[str, int | bool]]:

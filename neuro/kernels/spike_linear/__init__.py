@@ -60,12 +60,13 @@ def spike_linear(spikes: Tensor, weight: Tensor | SpikeWeight, bias: Tensor | No
         return F.linear(s, weight, bias)
     if torch.is_grad_enabled() and spikes.requires_grad:
         raise InputError("spike_linear was asked for a gradient through a prepared weight; train with plain weights.")
-    y = _product(spikes.flatten(0, -2) if spikes.dim() > 1 else spikes.unsqueeze(0), prepared, packed)
+    rows = spikes if spikes.dim() == 2 else spikes.reshape(spikes.shape[:-1].numel(), spikes.shape[-1])
+    y = _product(rows, prepared, packed)
     if prepared.scale is not None:
         y = y.to(prepared.scale.dtype).mul_(prepared.scale)
     if bias is not None:
         y = y + bias
-    return y.unflatten(0, spikes.shape[:-1]) if spikes.dim() > 1 else y.squeeze(0)
+    return y if spikes.dim() == 2 else y.reshape(*spikes.shape[:-1], prepared.outputs)
 
 
 def _as_given(weight: Tensor) -> SpikeWeight:
@@ -100,6 +101,8 @@ def _native_dense(s: Tensor, weight: Tensor, input_major: Tensor | None) -> Tens
     floats_by_event = input_major is not None and weight.dtype == torch.float32
     if not (integer or floats_by_event):
         return reference.product(s, weight)
+    if s.dtype == torch.bool and input_major is None:  # bytes of 0 and 1 as they are, with nothing to count
+        return fused.int_product(s.contiguous().view(torch.int8), weight)
     if not integer and _sampled_rate(s) > 2 * plan.largest_rate("float", s.shape[0]):
         return reference.product(s, weight)
     found, ones, others = cpu.spike_bytes(s)
