@@ -37,10 +37,12 @@ class LayerTable:
         groups, m, n, k: matrix product of each group in one timestep; 0 for others.
         macs_dense: groups * m * n * k * timesteps. macs, acs: as executed in one inference.
         in_channels .. dilation_w: geometry; a linear layer or matrix product is 1x1 on m rows, h = m, w = 1.
-        input_*: the operand that drives the layer: spikes where there are any, else the first.
+        input_*: the operand that drives the layer: spikes where there are any, else the first. Powers of two have the
+            width of the integers that they are (`Operand.number_bits`), in all columns of bits.
         input_density: share of values that are not zero, mean over timesteps.
         input_spikes: unit spikes that it receives in one inference; 0 where the input is no spikes.
         spike_driven: only accumulates are needed.
+        shifted: they are shifted ones: the driving spikes are powers of two.
         weight_*: the other operand; `weight_is_activation` in products of two activations.
         output_elements: size of the result in one timestep; of a neuron layer, its neurons.
         output_bits: width of what is handed on: of a synaptic layer that feeds neurons, the neurons' output,
@@ -86,6 +88,7 @@ class LayerTable:
     input_density: Array
     input_spikes: Array
     spike_driven: Array
+    shifted: Array
     weight_bits: Array
     weight_elements: Array
     weight_density: Array
@@ -196,7 +199,7 @@ def _layer_table(workload: Workload) -> LayerTable:
     check_sizes([layer.name for layer in layers], {name: columns[name] for name in (*_WHOLE, *_GEOMETRY)})
     for name in (*_WHOLE, *_GEOMETRY):
         columns[name] = columns[name].astype(np.int64)
-    for name in ("synaptic", "neuron", "spike_driven", "weight_is_activation"):
+    for name in ("synaptic", "neuron", "spike_driven", "shifted", "weight_is_activation"):
         columns[name] = columns[name].astype(bool)
     for name in ("macs", "acs", "neuron_spikes", "input_spikes"):
         columns[name] = columns[name] / batch
@@ -220,7 +223,7 @@ _GEOMETRY = (
     *("dilation_h", "dilation_w"),
 )
 _WIDTHS = (
-    *("input_bits", "input_elements", "input_density", "input_spikes", "spike_driven"),
+    *("input_bits", "input_elements", "input_density", "input_spikes", "spike_driven", "shifted"),
     *("weight_bits", "weight_elements", "weight_density", "weight_is_activation"),
 )
 _WHOLE = ("timesteps", "output_elements", "neurons", "input_bits", "input_elements", "weight_bits", "weight_elements")
@@ -272,18 +275,20 @@ def _operands(layer: Layer) -> tuple[Operand | None, Operand | None]:
 
 def _widths(layer: Layer, driver: Operand | None, other: Operand | None) -> tuple[float, ...]:
     if driver is None:
-        return (0, 0, 1.0, 0, False, 0, 0, 1.0, False)
+        return (0, 0, 1.0, 0, False, False, 0, 0, 1.0, False)
     spikes = sum(driver.magnitude or driver.nonzero) if layer.accumulate_only else 0
-    read = (driver.bits, driver.elements, driver.mean_density, spikes, layer.accumulate_only)
+    driven = layer.accumulate_only
+    shifted = driven and driver.form == "power-of-two"
+    read = (driver.number_bits, driver.elements, driver.mean_density, spikes, driven, shifted)
     if other is None:
         return (*read, 0, 0, 1.0, False)
-    return (*read, other.bits, other.elements, other.mean_density, other.role == "activation")
+    return (*read, other.number_bits, other.elements, other.mean_density, other.role == "activation")
 
 
 def _output_bits(layers: Sequence[Layer], index: int, consumers: Sequence[int]) -> int:
     layer = layers[index]
     if layer.output is not None:
-        return layer.output.bits
+        return layer.output.number_bits
     if layer.operator == "neuron":
         return UNREAD_BITS
     read = [_read_bits(layers[consumer], layer.name) for consumer in consumers]
@@ -292,8 +297,8 @@ def _output_bits(layers: Sequence[Layer], index: int, consumers: Sequence[int]) 
 
 def _read_bits(consumer: Layer, producer: str) -> int:
     if consumer.operator == "neuron":
-        return consumer.output.bits if consumer.output else UNREAD_BITS
-    bits = [operand.bits for operand in consumer.operands if operand.role == "activation"]
+        return consumer.output.number_bits if consumer.output else UNREAD_BITS
+    bits = [operand.number_bits for operand in consumer.operands if operand.role == "activation"]
     return max(bits, default=UNREAD_BITS)
 
 

@@ -10,6 +10,7 @@ is that of the quantized network, which an estimate does not know.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -71,6 +72,17 @@ def narrowed(layers: LayerTable, input_bits: Array, weight_bits: Array) -> dict[
     run = np.stack([input_bits, weight_bits], axis=-1)
     cut = np.flatnonzero((run < given).any(axis=-1))
     return {layers.names[row]: Narrowed(_pair(given[row]), _pair(run[row])) for row in cut}
+
+
+def powers_of_two(layers: LayerTable) -> Iterator[str]:
+    """Yield in words how units that multiply numbers take power-of-two spikes, if any drive these layers."""
+    bits = layers.input_bits[layers.shifted]
+    if len(bits):
+        width = f"{bits.min()}" if bits.min() == bits.max() else f"{bits.min()} to {bits.max()}"
+        yield (
+            f"Power-of-two spikes drive {len(bits)} layers; they are stored and read as the integers that they are, of "
+            f"{width} bits."
+        )
 
 
 def _pair(widths: Array) -> tuple[int, int]:

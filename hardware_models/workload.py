@@ -31,8 +31,12 @@ Count = Annotated[int, Field(ge=0)]
 Size = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
-Form = Literal["binary", "ternary", "integer", "float"]
-"""Values an operand was seen to take, up to one scale: {0,1}; {-1,0,1}; small integers; anything else."""
+Form = Literal["binary", "ternary", "integer", "power-of-two", "float"]
+"""Values an operand was seen to take, up to one scale: {0,1}; {-1,0,1}; small integers; 0 and powers of two of either
+sign; anything else."""
+
+MOST_LEVELS: Final = 16
+"""Powers of two from the smallest to the largest that an operand of that form spans at most."""
 
 Operator = Literal["conv", "linear", "matmul", "neuron", "norm", "add", "mask", "pool", "reduce", "elementwise"]
 """conv, linear: activation x weight. matmul: activation x activation. neuron: charge, fire, reset. mask: product
@@ -102,11 +106,13 @@ class Operand(_Frozen):
         bits: width of one stored value; 1 for binary spikes.
         signed: whether negative values occur.
         form: which values occur, up to `scale`.
-        scale: the common factor of a scaled form; values are `scale` times an integer.
+        scale: the common factor of a scaled form; values are `scale` times an integer. Of powers of two the smallest.
+        levels: powers of two from the smallest to the largest value; 0 for other forms, and where it is not known.
         elements: size in one sample and one timestep (of a weight: its size).
         nonzero: non-zero values in each timestep, summed over the batch; a weight has one entry.
-        magnitude: sum of |integer value| in each timestep, the unit spikes that the values stand for; equals
-            `nonzero` for binary and ternary operands; empty for floating point.
+        magnitude: the unit spikes that the values stand for in each timestep: the sum of |integer value|, and equal to
+            `nonzero` for binary, ternary and power-of-two operands, each value of which is one spike; empty for
+            floating point.
         density: share of non-zero values in each timestep.
         max_channel_density: the busiest channel's density in each timestep; empty for weights.
         channels: key of the `[T, C]` array of non-zero counts by channel in `Workload.arrays`.
@@ -118,6 +124,7 @@ class Operand(_Frozen):
     signed: bool
     form: Form
     scale: float = 1.0
+    levels: Annotated[int, Field(ge=0, le=MOST_LEVELS)] = 0
     elements: Size
     nonzero: tuple[Count, ...]
     magnitude: tuple[Count, ...] = ()
@@ -129,6 +136,19 @@ class Operand(_Frozen):
     def is_spikes(self) -> bool:
         """Whether the values are spikes (of any form), so that a product with them needs only additions."""
         return self.form != "float"
+
+    @property
+    def number_bits(self) -> int:
+        """Width of a value as a number; of powers of two, whose `bits` tell sign and level, the integer they are."""
+        if self.form != "power-of-two":
+            return self.bits
+        most = (2 ** min(self.bits, 6) - 1) // (1 + self.signed)  # levels that so many bits tell apart
+        return (self.levels or max(1, min(most, MOST_LEVELS))) + self.signed
+
+    def until(self, timesteps: int) -> Operand:
+        """Return the operand of the first `timesteps`; its form stays that of the whole run."""
+        by_step = ("nonzero", "magnitude", "density", "max_channel_density")
+        return self.model_copy(update={name: getattr(self, name)[:timesteps] for name in by_step})
 
     @property
     def mean_density(self) -> float:
@@ -148,7 +168,9 @@ class Layer(_Frozen):
         operands: what it reads, activations and weights.
         out_elements: size of its result in one sample and one timestep; of a neuron, the number of neurons.
         macs: multiply-accumulates that were executed, over batch and timesteps.
-        acs: accumulates (additions triggered by spikes), over batch and timesteps.
+        acs: accumulates (additions triggered by spikes), over batch and timesteps; one, with a shift, for each
+            power-of-two spike and output that it reaches.
+        acs_by_timestep: the same in each timestep; empty where it is not known.
         driven_by: name of the operand whose spikes drive the accumulates.
         output: the spikes of a neuron.
         consumers: names of the layers that read its result, through any additions and reshapes.
@@ -163,6 +185,7 @@ class Layer(_Frozen):
     out_elements: Count
     macs: Count = 0
     acs: Count = 0
+    acs_by_timestep: tuple[Count, ...] = ()
     driven_by: str | None = None
     output: Operand | None = None
     consumers: tuple[str, ...] = ()
@@ -171,6 +194,16 @@ class Layer(_Frozen):
     def _synaptic_has_bounds(self) -> Layer:
         if self.operator in SYNAPTIC and self.bounds is None:
             raise ValueError(f"layer {self.name!r} is a {self.operator} without bounds")
+        return self
+
+    @model_validator(mode="after")
+    def _timesteps_add_up(self) -> Layer:
+        steps = self.acs_by_timestep
+        if steps and (len(steps) != self.timesteps or sum(steps) != self.acs):
+            raise ValueError(
+                f"layer {self.name!r} states accumulates of {len(steps)} timesteps, {sum(steps)} in all; expected "
+                f"{self.timesteps} timesteps and {self.acs}"
+            )
         return self
 
     @property
@@ -194,6 +227,26 @@ class Layer(_Frozen):
             if operand.name == name:
                 return operand
         raise KeyError(f"layer {self.name!r} has no operand {name!r}; it has {[o.name for o in self.operands]}")
+
+    def until(self, timesteps: int) -> Layer:
+        """Return what the layer did in the first `timesteps`; see `Workload.until`."""
+        if self.timesteps <= timesteps:
+            return self
+        if self.acs and not self.acs_by_timestep:
+            raise InputError(
+                f"layer {self.name!r} does not say when its accumulates happened; profile the network again."
+            )
+        acs = self.acs_by_timestep[:timesteps]
+        return self.model_copy(
+            update={
+                "timesteps": timesteps,
+                "operands": tuple(operand.until(timesteps) for operand in self.operands),
+                "macs": self.macs * timesteps // self.timesteps,
+                "acs": sum(acs),
+                "acs_by_timestep": acs,
+                "output": self.output and self.output.until(timesteps),
+            }
+        )
 
 
 class Workload(_Frozen):
@@ -262,6 +315,22 @@ class Workload(_Frozen):
         """Spikes per neuron per timestep; NaN for a network without neurons."""
         updates = sum(layer.out_elements * layer.timesteps for layer in self.neuron_layers())
         return self.spikes / updates if updates else math.nan
+
+    def until(self, timesteps: int) -> Workload:
+        """Return what the first `timesteps` of the same run did, so that one run tells the cost of any shorter one.
+
+        What is counted by timestep is cut; multiply-accumulates, which no spike decides, are alike in all timesteps.
+        Layers outside of time stay as they are, and so do forms and widths: the hardware serves the whole run.
+
+        Raises:
+            InputError: `timesteps` is not between 1 and T, or a layer does not say when its accumulates happened.
+        """
+        if not 1 <= timesteps <= self.timesteps:
+            raise InputError(f"{self.name!r} ran {self.timesteps} timesteps; give 1 to that, not {timesteps}.")
+        layers = tuple(layer.until(timesteps) for layer in self.layers)
+        first = self.model_copy(update={"timesteps": timesteps, "layers": layers})
+        first._arrays = {key: counts[:timesteps] for key, counts in self._arrays.items()}
+        return first
 
     def save(self, path: Path) -> None:
         """Write `path` (JSON) and, beside it, the arrays as `.npz`; each file appears whole or not at all."""

@@ -1,6 +1,7 @@
 """neuro: spike-driven and low-bit variants of neural networks, measured and costed.
 
 conversion = neuro.convert("spikeformer_v2", timesteps=4)      train, measure, cost
+found = neuro.convert_network("timm:deit_tiny_patch16_224")    any other network, without training
 workload = neuro.profile(model, batch)                         measure any torch module
 history = neuro.train(model, neuro.load_dataset("digits"))     the training loop alone
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neuro.conversion.network_run import convert_network
     from neuro.conversion.pipeline import convert
     from neuro.data import load_dataset
     from neuro.models.registry import create_model
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "convert": "neuro.conversion.pipeline",
+    "convert_network": "neuro.conversion.network_run",
     "create_model": "neuro.models.registry",
     "load_dataset": "neuro.data",
     "profile": "neuro.profiling.profile",
@@ -25,7 +28,7 @@ _HOMES = {
     "TrainingSettings": "neuro.training",
 }
 
-__all__ = ["TrainingSettings", "convert", "create_model", "load_dataset", "profile", "train"]
+__all__ = ["TrainingSettings", "convert", "convert_network", "create_model", "load_dataset", "profile", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -100,8 +100,11 @@ class OperatorRecord(_Document):
         path: the module it came from.
         operator: such as `conv2d`.
         kind: `synapse` or `product` (driven by spikes), `scale`, `add`, `reduce`, `move`, `nonlinear` (run on values),
-            or `kept` (no rule, left in floating point as asked).
+            `comparison` or `ladder` (by comparisons or thresholds alone), or `kept` (no rule, left in floating point as
+            asked).
         layer: its name in the measured workload; empty where it has none of its own.
+        bound: largest error of a function made by thresholds, absolute or relative as `neuro.coding.ladder` says; None
+            for other operators.
         errors: of its result against the float network at each T of `NetworkRecord.errors_at`; empty where no spikes
             drive it.
     """
@@ -110,6 +113,7 @@ class OperatorRecord(_Document):
     operator: str
     kind: str
     layer: str = ""
+    bound: float | None = None
     errors: list[float] = Field(default_factory=list)
 
 

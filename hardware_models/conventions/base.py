@@ -130,6 +130,18 @@ def accumulates_only(layer: Layer) -> bool:
     return layer.accumulate_only or (layer.operator in SYNAPTIC and layer.acs > 0 and not layer.macs)
 
 
+def shifting(workload: Workload) -> tuple[str, ...]:
+    """Say what power-of-two spikes, if any drive the workload, are taken to cost."""
+    layers = [
+        layer.name
+        for layer in workload.synaptic_layers()
+        if any(operand.name == layer.driven_by and operand.form == "power-of-two" for operand in layer.operands)
+    ]
+    if not layers:
+        return ()
+    return (f"Power-of-two spikes cost an addition each; no figure is known for the shift: {', '.join(layers)}.",)
+
+
 def spike_operands(layer: Layer) -> list[Operand]:
     """Return the activations of `layer` that are {0,1} spikes, up to one scale."""
     return [o for o in layer.operands if o.role == "activation" and o.form == "binary"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from hardware_models.arithmetic import add_energy, multiply_energy
-from hardware_models.conventions.base import FP32, Convention, Priced, accumulates_only
+from hardware_models.conventions.base import FP32, Convention, Priced, accumulates_only, shifting
 from hardware_models.workload import SYNAPTIC, Layer, Workload
 
 _SCALINGS = ("mul", "div")
@@ -34,7 +34,7 @@ class EcoFormer(Convention):
     )
     rules: ClassVar[tuple[str, ...]] = (
         "A synaptic layer takes one multiplication and one addition per dense operation.",
-        "Where an operand is binary, ternary or small integers it takes the additions only.",
+        "Where an operand is binary, ternary, small integers or powers of two it takes the additions only.",
         "Zeros are not skipped: dense operations, whatever the density.",
         "An elementwise multiplication or division takes one multiplication for each value.",
     )
@@ -62,6 +62,10 @@ class EcoFormer(Convention):
             products = float(layer.out_elements * layer.timesteps)
             return Priced(0.0, 0.0, ((products, multiplication),), f"{products:.0f} multiplications, no addition")
         return None
+
+    def remarks(self, workload: Workload) -> tuple[str, ...]:
+        """Name the layers that shift."""
+        return shifting(workload)
 
 
 def _is_scaling(layer: Layer) -> bool:

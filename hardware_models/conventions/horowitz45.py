@@ -5,7 +5,8 @@
 MACs and ACs are the executed operations that the Workload records: exact at borders, spikes of any form
 decomposed into accumulates. An AC adds the operand that is not the driving spikes (the weight of a
 convolution), so it is priced at that operand's width and form. Sums of 1-bit operands are priced as 1-bit
-additions: a counter tree over n bits takes about n full adders.
+additions: a counter tree over n bits takes about n full adders. A power-of-two spike shifts what is added; the source
+has no energy of a shift, and it is priced as the addition alone. As what is added it is the integer that it stands for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import functools
 from typing import ClassVar
 
 from hardware_models.arithmetic import Number, ac_energy, mac_energy, wider
-from hardware_models.conventions.base import FP32, Convention, Priced
+from hardware_models.conventions.base import FP32, Convention, Priced, shifting
 from hardware_models.errors import InputError
 from hardware_models.workload import SYNAPTIC, Layer, Operand, Workload
 
@@ -56,13 +57,14 @@ class Horowitz45(Convention):
         return Priced(macs, acs, tuple(prices), "; ".join(rules))
 
     def remarks(self, workload: Workload) -> tuple[str, ...]:
-        """Name the matrix products whose other operand was not visible."""
+        """Name the matrix products whose other operand was not visible, and the layers that shift."""
         hidden = [
             layer.name
             for layer in workload.layers
             if layer.operator == "matmul" and len(layer.operands) == 1 and (layer.macs or layer.acs)
         ]
-        return (f"An operand that is not listed is taken as {FP32}: {', '.join(hidden)}.",) if hidden else ()
+        unlisted = (f"An operand that is not listed is taken as {FP32}: {', '.join(hidden)}.",) if hidden else ()
+        return (*unlisted, *shifting(workload))
 
     def factors(self, layer: Layer) -> tuple[Number, Number]:
         """Return the forms of the two factors of a MAC."""
@@ -80,7 +82,7 @@ class Horowitz45(Convention):
 
 
 def _number(operand: Operand) -> Number:
-    return Number(operand.bits, floating=operand.form == "float")
+    return Number(operand.number_bits, floating=operand.form == "float")
 
 
 def _operands(layer: Layer) -> list[Operand]:

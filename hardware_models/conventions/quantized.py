@@ -1,7 +1,7 @@
 """A workload as if its weights and activations were b-bit integers: the honest rival of a spiking network.
 
-A spiking network of T timesteps sends at most T spikes through a connection: T + 1 levels, which an integer
-of ceil(log2(T + 1)) bits holds in one timestep. So the parent network quantized to that width is what spikes
+A spiking network of T timesteps sends at most T spikes through a connection: T + 1 levels where they are binary, which
+an integer of ceil(log2(T + 1)) bits holds in one timestep. So the parent network quantized to that width is what spikes
 have to beat. Operations stay as they were executed; only their widths change:
 
     E = MACs x E_MAC(b x b bits) + ACs x E_AC(b bits)
@@ -9,11 +9,13 @@ have to beat. Operations stay as they were executed; only their widths change:
 
 from __future__ import annotations
 
+from typing import Final
+
 from hardware_models.arithmetic import WIDEST_INTEGER, Number
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions.horowitz45 import Horowitz45
 from hardware_models.errors import InputError
-from hardware_models.workload import Layer, Workload
+from hardware_models.workload import Layer, Operand, Workload
 
 
 class Quantized(Horowitz45):
@@ -49,6 +51,29 @@ def rival_bits(timesteps: int) -> int:
     if timesteps < 1:
         raise InputError(f"{timesteps} timesteps hold no spikes; give T >= 1.")
     return timesteps.bit_length()
+
+
+WIDEST_RIVAL: Final = 8
+"""A network quantized to 8 bits after training loses next to nothing; a wider one would be no rival."""
+
+
+def rival_bits_of(workload: Workload) -> int:
+    """Return the width of the quantized network that carries as much through one connection as the spikes measured.
+
+    T spikes of L values besides 0 (1 binary, 2 ternary, as many as its bits hold for an integer one) add up to
+    at most T L + 1 sums: ceil(log2(T L + 1)) bits. Power-of-two spikes reach more with two timesteps than a
+    rival may have. At most `WIDEST_RIVAL`.
+    """
+    outputs = [layer.output for layer in workload.neuron_layers() if layer.output]
+    if any(one.form == "power-of-two" for one in outputs):
+        return WIDEST_RIVAL if workload.timesteps > 1 else max(one.bits for one in outputs)
+    levels = max((_levels(one) for one in outputs), default=1)
+    return min(rival_bits(workload.timesteps * levels), WIDEST_RIVAL)
+
+
+def _levels(spikes: Operand) -> int:
+    """How many values besides 0 a spike can take."""
+    return {"binary": 1, "ternary": 2}.get(spikes.form, 2**spikes.bits - 1 - spikes.signed)
 
 
 def estimate_quantized(workload: Workload, bits: int) -> ConventionEstimate:

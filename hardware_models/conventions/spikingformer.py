@@ -68,4 +68,4 @@ class Spikingformer(Convention):
         if not missed:
             return ()
         names = ", ".join(missed)
-        return (f"Ternary or integer spikes count as MACs, for the source knows {{0,1}} only: {names}.",)
+        return (f"Ternary, integer or power-of-two spikes count as MACs, for the source knows {{0,1}} only: {names}.",)

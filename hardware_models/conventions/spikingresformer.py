@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from hardware_models.conventions.base import Convention, Priced, accumulates_only
+from hardware_models.conventions.base import Convention, Priced, accumulates_only, shifting
 from hardware_models.workload import Layer, Workload
 
 
@@ -27,7 +27,7 @@ class SpikingResformer(Convention):
         "xyshi2000/SpikingResformer utils/utils.py, main.py and models/spikingresformer.py (MIT)"
     )
     rules: ClassVar[tuple[str, ...]] = (
-        "Each accumulate that an input spike triggers counts, exactly at borders; integer spikes by value.",
+        "Each accumulate that a spike triggers counts, exactly at borders; integer spikes by value, others once.",
         "The first convolution or linear layer and a linear layer at the end (the classifier) are skipped.",
         "There is no MAC term: a layer without spikes is left out.",
     )
@@ -44,6 +44,10 @@ class SpikingResformer(Convention):
             return None
         acs = layer.acs / workload.batch
         return Priced(0.0, acs, ((acs, self.fp32_ac),), "AC: executed, borders exact")
+
+    def remarks(self, workload: Workload) -> tuple[str, ...]:
+        """Name the layers that shift."""
+        return shifting(workload)
 
 
 def _skipped(workload: Workload) -> list[Layer]:

@@ -108,9 +108,12 @@ def _planes(layers: LayerTable) -> Array:
 
 
 def activity_of(layers: LayerTable, hw: Hardware, tiling: Tiling, applied: Array, input_bits: Array) -> Activity:
-    """Return how often each part works, zeros considered."""
+    """Return how often each part works, zeros considered.
+
+    A power of two is one bit of its integer: its row is driven in one of the phases.
+    """
     settings: Settings = hw.settings
-    density = layers.input_density
+    density = layers.input_density / np.where(layers.shifted, applied, 1)
     positions = layers.m.astype(float) * layers.timesteps
     output_bits = settings.precision.results(layers.output_bits).astype(float)
     adcs = hw.size("array.adcs", "the turns of the converters")

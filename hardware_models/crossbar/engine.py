@@ -23,6 +23,9 @@ Zeros: `rows` says what a silent row saves (its driver, its cells; with `column_
 with `silent_steps: skip` a row step whose rows are all silent is neither read nor converted, a share
 1 - (1 - density)^rows is left, and takes no time where that is so in all arrays of the layer.
 
+A power-of-two spike is applied as the integer that it is, one bit of which is set: in each phase its row is driven with
+density / phases.
+
 Source: the equations are those common to ISAAC (Shafiee et al., ISCA 2016), NeuroSim (Chen et al., TCAD 2018) and
 SpikeSim (Moitra et al., TCAD 2023, arXiv:2210.12899), which charges tile buffer, H-tree and neurons per activation.
 """
@@ -40,7 +43,7 @@ from hardware_models.engine import Cost, FigureSpec, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import narrowed
+from hardware_models.precision import narrowed, powers_of_two
 from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
@@ -261,6 +264,7 @@ def _in_words(
                 f"{short} of {len(layers)} mapped layers would need converters of more bits for exact sums; what "
                 "their rounding does to accuracy is not known here."
             )
+    said += powers_of_two(layers)
     if chips.max() > 1:
         said.append(f"The network takes {int(chips.max())} chips; what passes between them is not costed.")
     if passes.any():

@@ -1,6 +1,7 @@
 """What happens on a neuromorphic chip in each timestep: spikes, packets and synaptic operations, by core.
 
-An event is what one packet carries: a unit spike, or, on a chip with graded spikes, one value that is not zero.
+An event is what one packet carries: a unit spike, or, on a chip with graded spikes, one value that is not zero (of
+powers of two, sign and level).
 A spike becomes one packet for each core that holds synapses of it, not one for each synapse.
 
 The busiest core decides how long a timestep takes. Channel by channel counts say how uneven the cores of a

@@ -103,7 +103,7 @@ class Settings(BaseModel):
         one_core: whether the chip is one core that all populations share, layer after layer.
         weight_sharing: whether a convolution's kernel is stored once, and not once for each connection.
         graded_spikes: whether a packet carries a value: multiple spikes are one event, and layers driven by
-            values that are no spikes run on the chip.
+            values that are no spikes, or by powers of two, run on the chip.
         barrier: what the barrier takes between two numbers of tiles that are given: as for the lower number
             (`steps`), or in proportion (`linear`).
         blocking: whether packets whose receiver is busy hold up the mesh behind them and at last their senders
@@ -150,7 +150,7 @@ def evaluate(table: LayerTable, hw: Hardware, run: Run) -> Cost:
         InputError: a figure is missing, or given though the settings go without it; the network does not fit.
     """
     _refuse_both(hw)
-    on_chip = table.synaptic & (table.spike_driven | hw.settings.graded_spikes)
+    on_chip = table.synaptic & ((table.spike_driven & ~table.shifted) | hw.settings.graded_spikes)
     outside = left_out(table, on_chip)
     if not on_chip.any():
         return Cost(left_out=outside)

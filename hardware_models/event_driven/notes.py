@@ -26,7 +26,10 @@ def left_out(table: LayerTable, on_chip: Array) -> dict[str, str]:
     """Return the synaptic layers that the chip does not run, with the reason."""
     rows = np.flatnonzero(table.synaptic & ~on_chip)
     return {
-        table.names[row]: f"its inputs are no spikes: encoded off chip, {table.macs[row]:.0f} multiply-accumulates"
+        table.names[row]: "its spikes are powers of two, and the chip's carry no level; let the neurons send binary or "
+        "ternary ones"
+        if table.shifted[row]
+        else f"its inputs are no spikes: encoded off chip, {table.macs[row]:.0f} multiply-accumulates"
         for row in rows
     }
 
@@ -89,6 +92,12 @@ def _of_network(table: LayerTable, groups: Populations, hw: Hardware, on_chip: A
         yield (
             f"{_layers(int((~table.spike_driven[row]).sum()))} inputs that are no spikes; each multiplication is "
             "counted as one synaptic operation on a graded spike."
+        )
+    powers = int(table.shifted[row].sum())
+    if powers:
+        yield (
+            f"{_layers(powers)} power-of-two spikes: a packet carries sign and level, and a synaptic operation that "
+            "shifts the weight costs what one without does."
         )
     if (table.synaptic & ~on_chip).any():
         yield ("Neurons behind layers that are encoded off chip stay on it; how their input gets there is not counted.")

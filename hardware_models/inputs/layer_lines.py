@@ -256,10 +256,9 @@ def _product(entries: Entries, name: str, kind: Kind, timesteps: int, producers:
 
 
 def _layer(spec: _Spec, batch: int) -> Layer:
-    macs, acs, driven_by = 0, 0, None
-    if spec.bounds:
-        signals = {name: signal for name, (signal, _) in spec.signals.items()}
-        macs, acs, driven_by = operations(spec.bounds, spec.timesteps, batch, signals)
+    signals = {name: signal for name, (signal, _) in spec.signals.items()}
+    none: tuple[int, tuple[int, ...], str | None] = 0, (), None
+    macs, acs, driven_by = operations(spec.bounds, spec.timesteps, batch, signals) if spec.bounds else none
     return Layer(
         name=spec.name,
         operator=spec.operator,
@@ -272,7 +271,8 @@ def _layer(spec: _Spec, batch: int) -> Layer:
         ),
         out_elements=spec.out_elements,
         macs=macs,
-        acs=acs,
+        acs=sum(acs),
+        acs_by_timestep=acs,
         driven_by=driven_by,
         output=_output(spec, batch),
         consumers=tuple(spec.consumers),

@@ -6,6 +6,7 @@
 | sign | {-1, 1} | 1 | yes | |
 | ternary | {-1, 0, 1} | 2 | yes | density |
 | spikes | {0, 1, 2, ...}: several unit spikes in one value | | yes | bits, density, unit density |
+| power-of-two | 0 and +-2^-k: one spike, which shifts | | yes | bits (of sign and level, 3 to 6), density |
 | integer | integers that are multiplied | | no | bits |
 | float | floating-point numbers | | no | bits |
 
@@ -25,14 +26,17 @@ FORMS: Final[dict[str, tuple[Form, int | None, bool]]] = {
     "sign": ("ternary", 1, True),
     "ternary": ("ternary", 2, True),
     "spikes": ("integer", None, False),
+    "power-of-two": ("power-of-two", None, True),
     "integer": ("integer", None, True),
     "float": ("float", None, True),
 }
 """Word to form, width that it has by itself, sign."""
 
-WEIGHT_FORMS: Final = tuple(word for word in FORMS if word != "spikes")
-FIRED_FORMS: Final = ("binary", "ternary", "spikes")
+WEIGHT_FORMS: Final = tuple(word for word in FORMS if word not in ("spikes", "power-of-two"))
+FIRED_FORMS: Final = ("binary", "ternary", "spikes", "power-of-two")
 _WIDEST = 64
+_SIGN_AND_LEVEL = (3, 6)
+"""Bits that tell 2 levels and a sign, and `MOST_LEVELS`."""
 
 
 class Keys(NamedTuple):
@@ -119,8 +123,9 @@ def _bits(entries: Entries, keys: Keys, word: str, own: int | None, producer: in
     bits = stated or own or entries.size(keys.bits)
     if bits is None:
         entries.missing(keys.bits, f"the width of {word} values")
-    if not (own or 1) <= bits <= _WIDEST:
-        entries.refuse(f"{keys.bits} is {bits}; {word} values have {own or 1} to {_WIDEST} bits.")
+    least, most = _SIGN_AND_LEVEL if word == "power-of-two" else (own or 1, _WIDEST)
+    if not least <= bits <= most:
+        entries.refuse(f"{keys.bits} is {bits}; {word} values have {least} to {most} bits.")
     return bits
 
 
@@ -131,7 +136,7 @@ def _density(entries: Entries, keys: Keys, word: str, timesteps: int) -> tuple[f
         if entries.given.get(keys.density) is not None and density != one:
             entries.refuse(f"{keys.density} cannot be below 1, for no sign is zero; use ternary, or remove it.")
         return one
-    if density is None and word in ("binary", "ternary", "spikes"):
+    if density is None and word in FIRED_FORMS:
         entries.missing(keys.density, f"the operations that {word} values cause (their share that is not zero)")
     return one if density is None else density
 
@@ -141,7 +146,7 @@ def _units(entries: Entries, keys: Keys, word: str, density: tuple[float, ...], 
     if word != "spikes":
         if keys.units and entries.given.get(keys.units) is not None:
             entries.refuse(f"{keys.units} belongs to values of the form spikes, not {word}; remove it.")
-        return density if word in ("binary", "sign", "ternary") else None
+        return density if word in (*FIRED_FORMS, "sign") else None
     units = entries.shares(keys.units, len(density), most=float("inf"))
     if units is None:
         entries.missing(keys.units, "the accumulates of integer spikes (mean unit spikes of a value, zeros included)")

@@ -158,7 +158,8 @@ class _Reader:
             sizes = matrix_product(self.model, node, tensors, depends, self.batch)
         name = self._name(index, node)
         signals = self._signals(name, node, product, tensors, depends, sizes)
-        totals = operations(sizes.bounds, sizes.runs, self.batch, {key: signal for key, (signal, _) in signals.items()})
+        read = {key: signal for key, (signal, _) in signals.items()}
+        macs, acs, driven_by = operations(sizes.bounds, sizes.runs, self.batch, read)
         self.layers.append(
             {
                 "name": name,
@@ -171,7 +172,10 @@ class _Reader:
                     for key, (signal, count) in signals.items()
                 ),
                 "out_elements": math.prod(sizes.bounds.out_size) * sizes.bounds.out_channels,
-                **dict(zip(("macs", "acs", "driven_by"), totals, strict=True)),
+                "macs": macs,
+                "acs": sum(acs),
+                "acs_by_timestep": acs,
+                "driven_by": driven_by,
             }
         )
         if sizes.runs > 1:

@@ -107,8 +107,8 @@ def weight_elements(bounds: Bounds) -> int:
 
 def operations(
     bounds: Bounds, timesteps: int, batch: int, signals: Mapping[str, Signal]
-) -> tuple[int, int, str | None]:
-    """Return (multiply-accumulates, accumulates, what drives the accumulates) over batch and timesteps.
+) -> tuple[int, tuple[int, ...], str | None]:
+    """Return multiply-accumulates over batch and timesteps, accumulates of each timestep, and what drives the latter.
 
     The cheapest operand that needs no multiplier drives the layer: spikes among the activations, or a weight
     whose values are binary or ternary. Without one, every operation is a multiply-accumulate.
@@ -119,18 +119,19 @@ def operations(
         batch: samples that are counted.
         signals: its two operands by name.
     """
-    accumulates = {}
+    accumulates: dict[str, tuple[int, ...]] = {}
     for name, signal in signals.items():
         if name == "weight":
             if signal.form in ("binary", "ternary"):
                 size = weight_elements(bounds)
-                accumulates[name] = bounds.macs * timesteps * batch * round(size * signal.density[0]) // size
+                each = bounds.macs * batch * round(size * signal.density[0]) // size
+                accumulates[name] = (each,) * timesteps
         elif signal.units is not None:
             reached = _inside(bounds)
-            accumulates[name] = sum(_count(reached, mean, batch) for mean in signal.units)
+            accumulates[name] = tuple(_count(reached, mean, batch) for mean in signal.units)
     if not accumulates:
-        return bounds.macs * timesteps * batch, 0, None
-    driven_by = min(accumulates, key=lambda name: accumulates[name])
+        return bounds.macs * timesteps * batch, (), None
+    driven_by = min(accumulates, key=lambda name: sum(accumulates[name]))
     return 0, accumulates[driven_by], driven_by
 
 

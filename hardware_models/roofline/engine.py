@@ -27,7 +27,7 @@ from hardware_models.engine import Cost, FigureSpec, Narrowed, Run
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import narrowed
+from hardware_models.precision import narrowed, powers_of_two
 from hardware_models.roofline.traffic import Flow, Storage, Traffic, flow, membrane_bytes, traffic
 from hardware_models.sparsity import SparsityRule
 from hardware_models.whole_numbers import ceil_divide
@@ -150,8 +150,9 @@ def _kinds(hw: Hardware) -> tuple[int, ...]:
 def _work(table: LayerTable, settings: Settings, kinds: tuple[int, ...], chip: str) -> tuple[Work, list[str]]:
     """Return the operations of each layer and what was assumed about their width."""
     widest = max(kinds)
-    # Spikes select weights: the width of the arithmetic is that of the weights.
-    operands = np.maximum(np.where(table.spike_driven, 1, table.input_bits), table.weight_bits)
+    # Spikes select weights: the width of the arithmetic is that of the weights. Powers of two are factors.
+    selects = table.spike_driven & ~table.shifted
+    operands = np.maximum(np.where(selects, 1, table.input_bits), table.weight_bits)
     asked = np.where(table.synaptic, operands, np.minimum(settings.membrane_bits, widest))
     wide = table.synaptic & (asked > widest)
     if wide.any():
@@ -183,7 +184,9 @@ def _quantized(table: LayerTable, widest: int) -> LayerTable:
     """Return `table` with tensors of at most `widest` bits, in arithmetic and in memory; spikes keep their width."""
     return replace(
         table,
-        input_bits=np.where(table.spike_driven, table.input_bits, np.minimum(table.input_bits, widest)),
+        input_bits=np.where(
+            table.spike_driven & ~table.shifted, table.input_bits, np.minimum(table.input_bits, widest)
+        ),
         weight_bits=np.minimum(table.weight_bits, widest),
         output_bits=np.where(table.neuron, table.output_bits, np.minimum(table.output_bits, widest)),
     )
@@ -271,6 +274,7 @@ def _in_words(table: LayerTable, settings: Settings, way: Flow, run: Run, hw: Ha
     if table.spike_driven.any():
         kept = "packed at their own width" if settings.packed_spikes else f"stored as {settings.dense_spike_bits}-bit"
         said.append(f"Spikes are {kept} values; arithmetic on them is {_executed(settings)}.")
+    said += powers_of_two(table)
     if table.neuron.any():
         state = membrane_bytes(table, settings, run.execution).sum()
         said.append(

@@ -32,7 +32,7 @@ from hardware_models.engine import Cost, FigureSpec, Narrowed, Run, scatter
 from hardware_models.errors import InputError
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import narrowed
+from hardware_models.precision import narrowed, powers_of_two
 from hardware_models.row_stationary.counts import RowStationaryCounts, row_stationary
 from hardware_models.row_stationary.mapping import compressed
 
@@ -251,6 +251,7 @@ def _in_words(rows: LayerTable, settings: Settings, run: Run, hw: Hardware) -> t
     word = int(hw.size("word", "the width of operands").max())
     if int(np.minimum(rows.input_bits, rows.weight_bits).min(initial=word)) < word:
         said.append(f"Narrower operands, spikes among them, fill a word of {word} bits and cost a whole operation.")
+    said += powers_of_two(rows)
     if rows.dilated.any():
         said.append("A dilated convolution runs phase by phase, as plain ones on every d-th row and column.")
     if (rows.timesteps > 1).any() and run.execution == "time-batched":

@@ -23,7 +23,7 @@ from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.errors import unknown_name
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import Widths, narrowed
+from hardware_models.precision import Widths, narrowed, powers_of_two
 from hardware_models.spatial.mapping import Mapped, Settings, lower, map_layers, seconds
 
 FIGURES: tuple[FigureSpec, ...] = (
@@ -200,6 +200,7 @@ def _assumptions(table: LayerTable, layers: LayerTable, hw: Hardware, run: Run) 
         said.append("A dilated convolution runs phase by phase, as plain ones on every d-th row and column.")
     if layers.spike_driven.any() and "ac.energy" not in hw:
         said.append("A spike-driven layer costs multiply-accumulates, for the multipliers have no add-only mode.")
+    said += powers_of_two(layers)
     if table.neuron.any():
         said.append("Neurons are updated as sums leave the array, which takes no time of its own.")
         said.append(f"Membrane potentials are kept in {settings.membrane_level!r}, whatever room they take.")

@@ -23,7 +23,7 @@ from hardware_models import multiplier_array
 from hardware_models.engine import Array, Cost, FigureSpec, Run, scatter
 from hardware_models.hardware import Hardware
 from hardware_models.layer_table import LayerTable
-from hardware_models.precision import Widths, narrowed
+from hardware_models.precision import Widths, narrowed, powers_of_two
 from hardware_models.sparsity import OperandRules
 from hardware_models.systolic.bits import Moved, Settings, count_words, floats, moved_bits
 
@@ -172,6 +172,7 @@ def _assumptions(
         said.append("Results are handed on no wider than the elements' inputs.")
     if layers.spike_driven.any() and "ac.energy" not in hw:
         said.append("A spike-driven layer costs multiply-accumulates, for the elements have no add-only mode.")
+    said += powers_of_two(layers)
     if layers.weight_is_activation.any():
         said.append("Products of two activations run once for each timestep and group.")
     if settings.array.input.policy != "none" and not np.diff(layers.channel_offset).all():

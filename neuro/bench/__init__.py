@@ -4,6 +4,7 @@ Peers are timed where they are installed (`pip install neuro[peers]`) and named 
 """
 
 from neuro.bench.case import Case, Contender, Result
+from neuro.bench.setting import Setting
 from neuro.bench.tables import TABLES, measure
 
-__all__ = ["TABLES", "Case", "Contender", "Result", "measure"]
+__all__ = ["TABLES", "Case", "Contender", "Result", "Setting", "measure"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -41,29 +41,33 @@ class Case:
 
 @dataclass(frozen=True)
 class Result:
-    """Medians of interleaved runs.
+    """What was measured of ours and of one contender.
 
     Attributes:
         case: what was done.
         contender: what ours was compared with.
-        ours_s, theirs_s: median seconds; None for a contender that is missing.
-        ratio: median over the rounds of theirs / ours.
-        goal: the ratio asked for.
+        ours, theirs: median seconds of interleaved runs, or bytes; None where there is no figure.
+        ratio: of times, the median over the rounds of theirs / ours; of bytes, ours / theirs.
+        goal: the ratio asked for: at least that of times, at most that of bytes.
+        unit: of ours and theirs, `s` or `bytes`.
         missing: why there is no figure.
     """
 
     case: str
     contender: str
-    ours_s: float
-    theirs_s: float | None
+    ours: float | None
+    theirs: float | None
     ratio: float | None
     goal: float | None
+    unit: str = "s"
     missing: str = ""
 
     @property
     def met(self) -> bool | None:
         """Whether the goal is reached; None where there is no goal or no figure."""
-        return None if self.goal is None or self.ratio is None else self.ratio >= self.goal
+        if self.goal is None or self.ratio is None:
+            return None
+        return self.ratio >= self.goal if self.unit == "s" else self.ratio <= self.goal
 
     def to_document(self) -> dict[str, Any]:
         """Return the result as plain data."""
@@ -71,24 +75,43 @@ class Result:
 
 
 def run(case: Case, rounds: int) -> list[Result]:
-    """Time ours and every contender `rounds` times in turn, after one round that is not counted."""
-    present = [one for one in case.others if one.work is not None]
+    """Time ours and every contender `rounds` times in turn, after one round that is not counted.
+
+    A contender that fails in that round is left out, with its reason.
+    """
+    _seconds(case.ours)
+    others = [_warmed_up(one) for one in case.others]
+    present = [one for one in others if one.work is not None]
     works: list[Work] = [case.ours, *(one.work for one in present if one.work is not None)]
     times: list[list[float]] = [[] for _ in works]
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for work, found in zip(works, times, strict=True):
-            seconds = _seconds(work)
-            if number:
-                found.append(seconds)
+            found.append(_seconds(work))
     ours, *theirs = times
     found_by_name = dict(zip((one.name for one in present), theirs, strict=True))
-    return [_result(case.name, one, ours, found_by_name.get(one.name)) for one in case.others]
+    return [_result(case.name, one, ours, found_by_name.get(one.name)) for one in others]
+
+
+def one_line(error: BaseException) -> str:
+    """Return an error as one line, for `missing`."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+def _warmed_up(one: Contender) -> Contender:
+    if one.work is None:
+        return one
+    try:
+        _seconds(one.work)
+    except Exception as error:  # other people's software, compilers among it, fails in its own ways
+        return replace(one, work=None, missing=one_line(error))
+    return one
 
 
 def _result(case: str, contender: Contender, ours: list[float], theirs: list[float] | None) -> Result:
     median = statistics.median(ours)
     if theirs is None:
-        return Result(case, contender.name, median, None, None, contender.goal, contender.missing)
+        return Result(case, contender.name, median, None, None, contender.goal, missing=contender.missing)
     ratio = statistics.median(other / mine for mine, other in zip(ours, theirs, strict=True))
     return Result(case, contender.name, median, statistics.median(theirs), ratio, contender.goal)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from neuro.bench.case import Contender, Work, one_line
 
 Run = Callable[[Tensor], Tensor]
 """Runs a neuron over input `[T, ...]` from rest and returns its spikes."""
@@ -19,12 +23,35 @@ def missing(package: str) -> str:
     return "" if importlib.util.find_spec(package) else f"{package} is not installed (pip install neuro[peers])"
 
 
-def spikingjelly_lif() -> nn.Module:
-    """Return SpikingJelly's multi-step LIF with the settings of our default: tau 2, threshold 1, hard reset to 0."""
+def versions() -> dict[str, str]:
+    """Return the version of every peer, and of what compiles for both; None of those that are missing."""
+    found = {}
+    for package in ("spikingjelly", "snntorch", "triton"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def contender(name: str, package: str, make: Callable[[], Work], goal: float | None) -> Contender:
+    """Return the contender that `make` sets up, or why the package cannot be timed."""
+    reason = missing(package)
+    try:
+        return Contender(name, None if reason else make(), reason, goal)
+    except Exception as error:  # a peer that is installed may still not import
+        return Contender(name, None, one_line(error), goal)
+
+
+def spikingjelly_lif(v_threshold: float = 1.0) -> nn.Module:
+    """Return SpikingJelly's multi-step LIF with the settings of our default: tau 2, hard reset to 0."""
     neuron: Any = importlib.import_module("spikingjelly.activation_based.neuron")
     surrogate: Any = importlib.import_module("spikingjelly.activation_based.surrogate")
     made: nn.Module = neuron.LIFNode(
-        tau=2.0, decay_input=True, detach_reset=True, surrogate_function=surrogate.Sigmoid(alpha=4.0), step_mode="m"
+        tau=2.0,
+        decay_input=True,
+        v_threshold=v_threshold,
+        detach_reset=True,
+        surrogate_function=surrogate.Sigmoid(alpha=4.0),
+        step_mode="m",
     )
     return made
 

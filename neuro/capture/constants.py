@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.fx.node import map_arg
 
 
@@ -18,28 +19,65 @@ def depends_on_input(graph: fx.Graph) -> set[fx.Node]:
     return found
 
 
+def depends_on_values(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes whose values, and not only shapes, depend on what the inputs hold."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        reads_shape = str(node.target).startswith("aten.sym_") or str(node.target) in _MADE_LIKE
+        if node.op == "placeholder" or (not reads_shape and any(one in found for one in node.all_input_nodes)):
+            found.add(node)
+    return found
+
+
+_MADE_LIKE = {
+    f"aten.{name}.default"
+    for name in ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
+}
+"""Operators that read the shape and type of a tensor, and not its values."""
+
+
 @torch.no_grad()
 def compute_constants(module: fx.GraphModule) -> None:
-    """Replace what depends on no input by buffers that hold its value."""
+    """Replace what depends on no input by tensors that hold its value.
+
+    They are parameters where they come from one, so that they can be trained on; a tensor that repeats itself is kept
+    once.
+    """
     graph, dynamic = module.graph, depends_on_input(module.graph)
+    wanted = {one for node in dynamic for one in node.all_input_nodes if one.op == "call_function"} - dynamic
     values: dict[fx.Node, Any] = {}
-    for node in graph.nodes:
+    trained: set[fx.Node] = set()
+    for node in [one for one in graph.nodes if one not in dynamic]:
         if node.op == "get_attr":
             values[node] = attribute(module, node.target)
-        elif node.op == "call_function" and node not in dynamic:
+        elif node.op == "call_function":
             values[node] = node.target(*map_arg(node.args, values.get), **map_arg(node.kwargs, values.get))
-    needed = {one for node in dynamic for one in node.all_input_nodes if one.op == "call_function"}
-    for number, node in enumerate(n for n in list(graph.nodes) if n in needed and n not in dynamic):
-        if not isinstance(values[node], Tensor):
-            continue
-        name = f"constant_{number}"
-        module.register_buffer(name, values[node].detach().clone())
-        with graph.inserting_before(node):
-            made = graph.get_attr(name)
-        made.meta = dict(node.meta)
-        node.replace_all_uses_with(made)
+        value = values.get(node)
+        is_trained = isinstance(value, nn.Parameter) and value.requires_grad
+        if is_trained or any(one in trained for one in node.all_input_nodes):
+            trained.add(node)
+        if node in wanted and isinstance(value, Tensor):
+            made = _keep(module, node, value, node in trained)
+            node.replace_all_uses_with(made, lambda user: user in dynamic)
+        for one in node.all_input_nodes:
+            if all(user in values or user in dynamic for user in one.users):
+                values[one] = None  # large ones would add up
     graph.eliminate_dead_code()
     module.recompile()
+
+
+def _keep(module: fx.GraphModule, node: fx.Node, value: Tensor, trained: bool) -> fx.Node:
+    """Make the value of `node` a tensor of the module, and return the node that reads it."""
+    name = f"constant_{node.name}"
+    if trained and value.is_floating_point():
+        module.register_parameter(name, nn.Parameter(value.clone(memory_format=torch.contiguous_format)))
+    else:
+        once = value[tuple(slice(1) if step == 0 else slice(None) for step in value.stride())]
+        module.register_buffer(name, once.clone().expand(value.shape))
+    with module.graph.inserting_before(node):
+        made = module.graph.get_attr(name)
+    made.meta = dict(node.meta)
+    return made
 
 
 def attribute(module: fx.GraphModule, path: str) -> Any:
@@ -50,13 +88,16 @@ def attribute(module: fx.GraphModule, path: str) -> Any:
     return found
 
 
-def replace_attribute(module: fx.GraphModule, path: str, value: Tensor) -> None:
-    """Put `value` where a `get_attr` node with this target looks: as a parameter where one was there, else a buffer."""
-    *owners, name = path.split(".")
-    owner = attribute(module, ".".join(owners)) if owners else module
-    if name in owner._parameters:
-        setattr(owner, name, torch.nn.Parameter(value, requires_grad=value.is_floating_point()))
-    elif name in owner._buffers:
-        setattr(owner, name, value)
-    else:
-        owner.register_parameter(name, torch.nn.Parameter(value))
+def drop_unread(module: fx.GraphModule, names: Iterable[str]) -> None:
+    """Take out those of the named parameters and buffers that no node reads."""
+    read = {node.target for node in module.graph.nodes if node.op == "get_attr"}
+    for name in set(names) - read:
+        *owners, last = name.split(".")
+        delattr(attribute(module, ".".join(owners)) if owners else module, last)
+    module.delete_all_unused_submodules()
+
+
+def tensor_names(module: nn.Module) -> list[str]:
+    """Return the names of all parameters and buffers, also of those that are one tensor."""
+    every = (module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False))
+    return [name for found in every for name, _ in found]

@@ -8,6 +8,8 @@ to the next has to find the samples again in values that were reshaped and permu
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -51,24 +53,20 @@ def find_samples(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[str
     Raises:
         InputError: a shape is no multiple of the batch, or samples influence each other.
     """
-    found: dict[str, SamplePlace] = {}
-    shared: dict[str, tuple[int, int]] = {}
-    symbol = _batch_symbol(module.graph)
+    axes: dict[str, tuple[int, int] | None] = {}
+    symbol = batch_symbol(module.graph)
     for node in module.graph.nodes:
         value = node.meta.get("val")
         if node.op in ("get_attr", "output") or not isinstance(value, Tensor):
             continue
         multiples = {axis: _multiple(node, size, symbol) for axis, size in enumerate(value.shape)}
-        with_samples = {axis: multiple for axis, multiple in multiples.items() if multiple}
+        with_samples = [(axis, multiple) for axis, multiple in multiples.items() if multiple]
         if len(with_samples) > 1:
-            raise InputError(f"{where(node)}: {node.target} holds the batch in two axes; samples must stay apart.")
-        for axis, multiple in with_samples.items():
-            found[node.name] = SamplePlace(axis, 1, value.dim())
-            if multiple > 1:
-                shared[node.name] = axis, multiple
-    for name, outer in _Probe(module, shared).find(inputs).items():
-        found[name] = found[name]._replace(outer=outer)
-    return found
+            raise InputError(f"{line(node)}: {node.target} holds the batch in two axes; samples must stay apart.")
+        axes[node.name] = with_samples[0] if with_samples else None
+    dims = {node.name: node.meta["val"].dim() for node in module.graph.nodes if node.name in axes}
+    outer = _Probe(module, axes).find(inputs)
+    return {name: SamplePlace(found[0], outer[name], dims[name]) for name, found in axes.items() if found}
 
 
 def where(node: fx.Node) -> str:
@@ -78,7 +76,19 @@ def where(node: fx.Node) -> str:
     return paths[-1].removeprefix("L['self'].") if paths else "the network"
 
 
-def _batch_symbol(graph: fx.Graph) -> Any:
+def line(node: fx.Node) -> str:
+    """Return where a node came from in words: the path of its module and the line of code, the user's if there is."""
+    lines = re.findall(r'File "([^"]+)", line (\d+), in (\w+)', node.meta.get("stack_trace") or "")
+    own = [one for one in lines if "-packages" not in one[0]] or lines
+    return f"{where(node)} ({Path(own[-1][0]).name}:{own[-1][1]})" if own else where(node)
+
+
+def batch_symbol(graph: fx.Graph) -> Any:
+    """Return the symbol for the size of the batch.
+
+    Raises:
+        InputError: the graph is for one size alone.
+    """
     for node in graph.nodes:
         if node.op == "placeholder" and isinstance(node.meta.get("val"), Tensor):
             size = node.meta["val"].shape[0]
@@ -92,10 +102,15 @@ def _multiple(node: fx.Node, size: Any, symbol: Any) -> int:
     if not isinstance(size, torch.SymInt):
         return 0
     expression = size.node.expr
+    if any(str(one).startswith(("u", "zuf")) for one in expression.free_symbols):
+        raise InputError(
+            f"{line(node)}: {node.target} makes an axis as long as the values of a tensor say; only sizes that are "
+            "fixed can be converted, so keep all entries and mask those that do not count (torch.where)."
+        )
     once, twice = (expression.subs(symbol, count) for count in (1, 2))
     if not (once.is_Integer and twice == 2 * once and int(once) > 0):
         raise InputError(
-            f"{where(node)}: {node.target} makes an axis of {expression} entries, where {symbol} is the batch; only "
+            f"{line(node)}: {node.target} makes an axis of {expression} entries, where {symbol} is the batch; only "
             "multiples of the batch can be followed, so give every other axis a fixed size."
         )
     return int(once)
@@ -104,7 +119,7 @@ def _multiple(node: fx.Node, size: Any, symbol: Any) -> int:
 class _Probe(fx.Interpreter):
     """Runs three samples, of which one is then exchanged, and looks which entries of an axis changed."""
 
-    def __init__(self, module: fx.GraphModule, axes: dict[str, tuple[int, int]]) -> None:
+    def __init__(self, module: fx.GraphModule, axes: dict[str, tuple[int, int] | None]) -> None:
         super().__init__(module)
         self._axes = axes
         self._sums: dict[str, Tensor] = {}
@@ -112,39 +127,57 @@ class _Probe(fx.Interpreter):
 
     @torch.no_grad()
     def find(self, inputs: tuple[Tensor, ...]) -> dict[str, int]:
-        """Return the number of entries around the samples, by node."""
-        if not self._axes:
-            return {}
+        """Return the number of entries around the samples, by the nodes that have an axis for them."""
         one = tuple(x[:1] for x in inputs)
         other = tuple(_other(x) for x in one)
         self.run(*(torch.cat([x, x, x]) for x in one))
         self.run(*(torch.cat([x, y, x]) for x, y in zip(one, other, strict=True)))
-        return {name: self._outer(name, *self._axes[name]) for name in self._axes}
+        outer = {}
+        for name, found in self._axes.items():
+            if found is None and self._changed.get(name, torch.tensor(False)).any():
+                raise self._mixes(name)
+            if found is not None:
+                outer[name] = self._outer(name, found[1])
+        return outer
 
     def run_node(self, n: fx.Node) -> Any:
         out = super().run_node(n)
         if n.name in self._axes:
-            axis = self._axes[n.name][0]
-            sums = out.detach().double().movedim(axis, 0).flatten(1)
-            weights = torch.linspace(1, 2, sums.shape[1], dtype=torch.float64, device=sums.device)
-            summed = sums.nan_to_num(0.0, 1e300, -1e300) @ weights
+            sums = _fingerprint(out, self._axes[n.name])
             if n.name in self._sums:
-                self._changed[n.name] = self._sums.pop(n.name) != summed
+                self._changed[n.name] = self._sums[n.name] != sums
             else:
-                self._sums[n.name] = summed
+                self._sums[n.name] = sums
         return out
 
-    def _outer(self, name: str, axis: int, multiple: int) -> int:
-        changed = self._changed[name]
-        if not changed.any():
-            return 1
-        for outer in (n for n in range(1, multiple + 1) if multiple % n == 0):
+    def _outer(self, name: str, multiple: int) -> int:
+        changed, sums = self._changed[name], self._sums[name]
+        ways = [n for n in range(1, multiple + 1) if multiple % n == 0]
+        if not changed.any():  # a value made for each sample from constants: the three are the same
+            alike = [n for n in ways if sums.view(n, 3, -1).amax(1).equal(sums.view(n, 3, -1).amin(1))]
+            return next(iter(alike), 1)
+        for outer in ways:
             middle = torch.zeros_like(changed).view(outer, 3, multiple // outer)
             middle[:, 1] = True
             if not (changed & ~middle.flatten()).any():
                 return outer
-        node = next(n for n in self.module.graph.nodes if n.name == name)
-        raise InputError(f"{where(node)}: {node.target} mixes the samples of a batch; each must be computed alone.")
+        raise self._mixes(name)
+
+    def _mixes(self, name: str) -> InputError:
+        node = next(n for n in self.graph.nodes if n.name == name)
+        return InputError(
+            f"{line(node)}: {node.target} mixes the samples of a batch, so a sample's result depends on the others; "
+            "each must be computed alone."
+        )
+
+
+def _fingerprint(value: Tensor, axis: tuple[int, int] | None) -> Tensor:
+    """One number for each entry of the axis, or for the whole."""
+    real = torch.view_as_real(value) if value.is_complex() else value
+    rows = real.detach().double()
+    rows = rows.flatten().unsqueeze(0) if axis is None else rows.movedim(axis[0], 0).reshape(rows.shape[axis[0]], -1)
+    weights = torch.linspace(1, 2, rows.shape[1], dtype=torch.float64, device=rows.device)
+    return rows.nan_to_num(0.0, 1e300, -1e300) @ weights
 
 
 def _other(x: Tensor) -> Tensor:

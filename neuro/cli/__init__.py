@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 from hardware_models.errors import InputError, RunError, unknown_name
 
 COMMANDS = {
-    "convert": "convert a network into its spiking variant; train, measure and cost it",
+    "convert": "convert a network into its spiking variant; train or calibrate, measure and cost it",
+    "audit": "what became of every operator of a converted network",
     "energy": "what a run, a workload or a model costs on chips, or under a named convention",
     "chips": "the chips that costs can be estimated for; show one, check one of your own",
     "validate": "how wrong the hardware models are, against silicon and other simulators",
@@ -39,6 +40,7 @@ commands:
 examples:
   neuro convert --model spikeformer_v2 --timesteps 4       train and measure on real digits, two minutes
   neuro convert --variant 15m --data folder:PHOTOS --epochs 0     only convert and measure, at 224x224
+  neuro convert --model timm:deit_tiny_patch16_224 --timesteps 16  any other network, without training
   neuro energy RUN --chip default                          the same run on chips of both worlds
   neuro energy RUN --convention spikingformer              the same run, as another paper would count it
   neuro report RUN --format markdown                       its tables, to paste

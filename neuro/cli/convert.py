@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hardware_models.errors import InputError
+
 DESCRIPTION = """\
 Build a registered architecture and its floating-point parent (ReLU for every neuron, T = 1),
 train both, run the spiking variant while measuring every operator, write a run directory,
@@ -15,6 +17,14 @@ and print what each form costs in one inference.
   neuro convert --variant 15m --data folder:PHOTOS --epochs 0
   neuro convert --config experiment.yaml --set training.learning_rate=1e-3 --out runs/mine
   neuro convert --resume --out runs/mine
+
+A network that is given (timm:NAME, hf:NAME, module.path:factory, FILE.pt2) is converted
+without training instead: captured, its products driven by spikes, calibrated, and compared
+with itself as T grows.
+
+  neuro convert --model timm:deit_tiny_patch16_224 --timesteps 16
+  neuro convert --model timm:resnet18 --weights resnet18.safetensors --data folder:PHOTOS \\
+      --sweep-timesteps 1,2,4,8,16,32 --coding rate
 """
 
 
@@ -32,6 +42,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     network.add_argument("--attention", metavar="NAME", help="sdsa1, sdsa3 or sdsa4 (sdsa3)")
     network.add_argument("--weights", metavar="FILE", help="start from a safetensors file or a torch checkpoint")
+    given = parser.add_argument_group("a network that is given")
+    given.add_argument("--coding", metavar="NAME", help="differential or rate (differential)")
+    given.add_argument("--sweep-timesteps", metavar="T,T", dest="sweep", help="compare at these T too, in one pass")
+    given.add_argument(
+        "--spikes", metavar="NAME", help="power-of-two, binary, ternary, integer or ideal (the coding's)"
+    )
+    given.add_argument(
+        "--levels", metavar="N", type=int, help="thresholds of a neuron, or most unit spikes (the kind's)"
+    )
+    given.add_argument("--percentile", metavar="P", type=float, help="magnitudes that a threshold covers (99.9)")
+    given.add_argument(
+        "--strict",
+        action="store_const",
+        const="spike-only",
+        dest="strictness",
+        help="no floating point: functions that are not linear by thresholds, with their error measured",
+    )
+    given.add_argument("--keep", metavar="OP", action="append", help="leave this operator in float; can be repeated")
+    given.add_argument("--calibration-samples", metavar="N", type=int, help="inputs to choose thresholds from (32)")
+    given.add_argument("--compared-samples", metavar="N", type=int, help="inputs to compare on (64; labelled: 1000)")
+    given.add_argument("--input-size", metavar="PIXELS", type=int, help="side of its input (the network's own)")
+    given.add_argument(
+        "--weights-by-order", action="store_const", const=True, help="match --weights by order instead of by name"
+    )
     work = parser.add_argument_group("data and training")
     work.add_argument("--data", metavar="NAME", help="digits, fashion-mnist[:DIR] or folder:DIR (digits)")
     work.add_argument("--image-size", metavar="PIXELS", type=int, help="side of the images (the variant's own)")
@@ -63,31 +97,77 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the conversion and print its summary."""
     # Imported here: torch takes seconds, and `neuro convert --help` should not.
+    from neuro.conversion.network_spec import is_network_source
+    from neuro.conversion.spec import read_settings
+
+    settings = read_settings(args.config) if args.config else {}
+    if "network" in settings or is_network_source(args.model or ""):
+        return _convert_network(args, settings)
+    return _convert_architecture(args, settings)
+
+
+def _convert_architecture(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from neuro.cli.terminal import Terminal
     from neuro.conversion.pipeline import run_in_directory
+    from neuro.conversion.spec import merge_settings, parse_assignment, place_keywords
     from neuro.report import print_summary
     from neuro.report.chips import print_comparison
 
+    _refuse(args, _NETWORK_FLAGS, "networks that are given, such as --model timm:NAME")
+    settings = merge_settings(settings, place_keywords({key: getattr(args, key) for key in _FLAGS}))
+    for text in args.assignments:
+        settings = merge_settings(settings, parse_assignment(text))
     console = Terminal(soft_wrap=True)
-    conversion = run_in_directory(
-        _given(args), args.out, args.resume, say=lambda text: console.print(text, markup=False)
-    )
+    conversion = run_in_directory(settings, args.out, args.resume, say=lambda text: console.print(text, markup=False))
     print_summary(conversion.record, Terminal())
     if conversion.chips:
         print_comparison(conversion.chips, Terminal())
     return 0
 
 
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were given: the file, over it the flags, over them the assignments."""
-    from neuro.conversion.spec import merge_settings, parse_assignment, place_keywords, read_settings
+def _convert_network(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    from neuro.cli.terminal import Terminal
+    from neuro.conversion.directory import default_directory
+    from neuro.conversion.network_run import run_network_conversion
+    from neuro.conversion.network_spec import NetworkRunSpec, place_network_keywords, resolve_network_spec
+    from neuro.conversion.spec import merge_settings, parse_assignment
+    from neuro.report import print_summary
+    from neuro.report.chips import print_comparison
+    from neuro.report.network_terminal import print_sweep
 
-    flags = {key: getattr(args, key) for key in _FLAGS}
-    given = read_settings(args.config) if args.config else {}
-    given = merge_settings(given, place_keywords(flags))
+    _refuse(args, _ARCHITECTURE_FLAGS, "architectures that are trained here, see neuro models")
+    args.sweep = args.sweep and _numbers(args.sweep)
+    flags = [key for key in (*_FLAGS, *_NETWORK_FLAGS) if key not in _ARCHITECTURE_FLAGS]
+    settings = merge_settings(settings, place_network_keywords({key: getattr(args, key) for key in flags}))
     for text in args.assignments:
-        given = merge_settings(given, parse_assignment(text))
-    return given
+        settings = merge_settings(settings, parse_assignment(text, NetworkRunSpec))
+    spec = resolve_network_spec(settings)
+    console = Terminal(soft_wrap=True)
+    found = run_network_conversion(
+        spec, args.out or default_directory(spec), say=lambda text: console.print(text, markup=False)
+    )
+    print_summary(found.record, Terminal())
+    assert found.record.network is not None
+    print_sweep(found.record.network, Terminal())
+    if found.chips:
+        print_comparison(found.chips, Terminal())
+    return 0
+
+
+def _refuse(args: argparse.Namespace, flags: tuple[str, ...], meant_for: str) -> None:
+    """Refuse options of the other kind of conversion, which would be ignored."""
+    for key in flags:
+        if getattr(args, key):
+            option = {"sweep": "sweep-timesteps", "strictness": "strict"}.get(key, key.replace("_", "-"))
+            raise InputError(f"--{option} is for {meant_for}; leave it out.")
+
+
+def _numbers(text: str) -> list[int]:
+    """Read `1,2,4`."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--sweep-timesteps was {text!r}; give whole numbers, such as 1,2,4,8.") from None
 
 
 _FLAGS = (
@@ -106,3 +186,21 @@ _FLAGS = (
     "convention",
     "chips",
 )
+
+_ARCHITECTURE_FLAGS = ("variant", "neuron", "surrogate", "attention", "epochs", "resume")
+"""Those that only an architecture trained here knows."""
+
+_NETWORK_FLAGS = (
+    "coding",
+    "sweep",
+    "spikes",
+    "levels",
+    "percentile",
+    "strictness",
+    "keep",
+    "calibration_samples",
+    "compared_samples",
+    "input_size",
+    "weights_by_order",
+)
+"""Those that only a given network knows."""

@@ -14,35 +14,26 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import torch
 from torch import Tensor
+
+from neuro.coding.differential import Differential
+from neuro.coding.rate import Rate
 
 
 class Coding(Protocol):
-    """A way to send values as spikes."""
+    """A way to send values as spikes.
+
+    Attributes:
+        name: its name in `CODINGS`.
+        rises: whether the target of a value that is not negative rises in every timestep, once the value has settled:
+            then spikes without a sign can follow it.
+    """
 
     name: str
+    rises: bool
 
     def presentations(self, first: int, steps: int) -> Tensor | None:
         """Return n_t of `steps` timesteps after the first `first`, `[steps]`; None where it is always 1."""
-
-
-class Differential:
-    """Spikes are increments: E_t follows x_t itself, and approaches it as t grows."""
-
-    name = "differential"
-
-    def presentations(self, first: int, steps: int) -> Tensor | None:
-        return None
-
-
-class Rate:
-    """Spikes are counted: E_t / t is the firing rate, in the units of the value."""
-
-    name = "rate"
-
-    def presentations(self, first: int, steps: int) -> Tensor | None:
-        return torch.arange(first + 1, first + steps + 1, dtype=torch.float32)
 
 
 CODINGS: dict[str, Coding] = {"differential": Differential(), "rate": Rate()}

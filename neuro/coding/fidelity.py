@@ -42,8 +42,8 @@ def fidelity(
         inputs: a few samples, `[B, ...]`; the float results of all operators are held at once.
         timesteps: T to look at, rising.
     """
-    converted = [one for one in network.operators if one.module]
-    expected = _Recorder(captured.graph, {one.node for one in converted}).record(inputs)
+    converted = [one for one in network.operators if one.kind in ("synapse", "product")]
+    expected = Recorder(captured.graph, {one.node for one in converted}).record(inputs)
     errors: dict[str, list[float]] = {one.module: [] for one in converted}
     modules = dict(network.graph.named_modules())
     handles = []
@@ -76,7 +76,7 @@ def _compare(module: Synapse | Product, expected: Tensor, timesteps: Sequence[in
     return hook
 
 
-class _Recorder(fx.Interpreter):
+class Recorder(fx.Interpreter):
     """Keeps the values of some nodes."""
 
     def __init__(self, module: fx.GraphModule, names: set[str]) -> None:

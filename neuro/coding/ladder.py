@@ -113,6 +113,11 @@ class Ladder(nn.Module):
             return smooth + (rest - smooth).detach()
         return rest
 
+    def reaches(self, x: Tensor) -> bool:
+        """Whether the bound holds for all of `x`: functions over decades are cut off outside of their interval."""
+        low, high = x.aminmax()
+        return not self.function.decades or (float(low) >= self.function.low and float(high) <= self.function.high)
+
     def extra_repr(self) -> str:
         return f"{self.name}, {len(self.thresholds)} thresholds, error <= {self.bound:.1e}"
 
@@ -139,7 +144,9 @@ def _steps(values: Tensor, tolerance: float, relative: bool) -> tuple[Tensor, Te
     margin = 0.97 * tolerance  # for what lies between the points of the grid, and for single precision
     marks = torch.log(values) if relative else values
     width = 2 * math.log1p(margin) if relative else 2 * margin
-    edges, levels, start = [], [], 0
+    edges: list[int] = []
+    levels: list[float] = []
+    start = 0
     while True:
         end = _reach(marks, start, width)
         low, high = marks[start:end].aminmax()

@@ -3,47 +3,32 @@
 from __future__ import annotations
 
 import copy
-import functools
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from typing import Any
+import difflib
+from collections.abc import Collection
+from typing import Any, Final
 
 import torch
 from torch import Tensor, fx
 
 from hardware_models.errors import InputError
 from neuro.capture import Captured
-from neuro.capture.constants import attribute, depends_on_input
+from neuro.capture.constants import attribute, depends_on_values, drop_unread, tensor_names
 from neuro.capture.samples import SamplePlace, where
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS, Coding
 from neuro.coding.encoder import Encoder
 from neuro.coding.network import Converted, SpikingNetwork
-from neuro.coding.operators import KINDS, kind_of, operator_name
+from neuro.coding.operators import KINDS, Kind, kind_of, operator_name
+from neuro.coding.scheme import Scheme
+from neuro.coding.spike_only import COMPARISONS, ladder_of
 from neuro.coding.synapse import Current, Product, Synapse
 
-_BIAS = {"linear": 2, "conv1d": 2, "conv2d": 2, "conv3d": 2, "conv_transpose1d": 2, "conv_transpose2d": 2,
-         "conv_transpose3d": 2, "convolution": 2}  # fmt: skip
-"""Which argument of an operator is its bias."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How values become spikes.
-
-    Attributes:
-        coding: a name of `CODINGS`.
-        spikes: kind of spikes, a name of `SPIKES`.
-        levels: thresholds of a neuron, or most unit spikes at once.
-    """
-
-    coding: str = "differential"
-    spikes: str = "power-of-two"
-    levels: int = 12
+_BIAS = 2
+"""Which argument of a convolution or linear operator is its bias."""
 
 
 def to_spiking(
-    captured: Captured, scheme: Scheme, timesteps: int, *, piece: int = 8, keep: Collection[str] = ()
+    captured: Captured, scheme: Scheme, timesteps: int, *, piece: int | None = None, keep: Collection[str] = ()
 ) -> SpikingNetwork:
     """Rewrite a captured network; its neurons still want calibration (`neuro.coding.calibrate`).
 
@@ -51,7 +36,7 @@ def to_spiking(
         captured: the network; left as it is.
         scheme: how values become spikes.
         timesteps: T.
-        piece: timesteps computed at once.
+        piece: timesteps computed at once; None for as many as run well.
         keep: operators without a rule that are to stay in floating point.
 
     Raises:
@@ -72,17 +57,16 @@ class _Rewriter:
         clock: Clock,
         keep: frozenset[str],
     ) -> None:
-        self.module, self.graph, self.samples = module, module.graph, samples
+        self.module, self.graph, self.samples = module, module.graph, dict(samples)
         self.scheme, self.clock, self.keep = scheme, clock, keep
         self.coding: Coding = CODINGS[scheme.coding]
         self.encoders: dict[fx.Node, fx.Node] = {}
-        self.dynamic = {
-            node for node in depends_on_input(module.graph) if isinstance(node.meta.get("val"), torch.Tensor)
-        }
+        self.dynamic = {n for n in depends_on_values(self.graph) if isinstance(n.meta.get("val"), Tensor)}
 
     def rewrite(self) -> tuple[Converted, ...]:
         """Rewrite the graph and return what became of each operator, in order."""
         found = []
+        names = tensor_names(self.module)
         for node in list(self.graph.nodes):
             if node.op != "call_function":
                 continue
@@ -90,46 +74,87 @@ class _Rewriter:
             if kind is None and operator_name(node) not in self.keep:
                 raise _no_rule(node)
             made = ""
-            if kind == "synapse":
-                made = self._synapse(node)
-            elif kind == "product":
-                made = self._product(node)
+            if kind in ("synapse", "product"):
+                kind, made = self._driven_by_spikes(node)
+            elif kind == "nonlinear" and self.scheme.strictness == "spike-only":
+                kind, made = self._without_floats(node)
             if kind != "index":
                 found.append(Converted(node.name, where(node), operator_name(node), kind or "kept", made))
         self.graph.eliminate_dead_code()
-        self.module.delete_all_unused_submodules()
+        drop_unread(self.module, names)
         self.graph.lint()
         self.module.recompile()
         return tuple(found)
 
-    def _synapse(self, node: fx.Node) -> str:
-        name = operator_name(node)
-        arguments = list(node.args)
-        bias = None
-        position = _BIAS.get(name)
-        if position is not None and len(arguments) > position and arguments[position] is not None:
-            bias = attribute(self.module, arguments[position].target)
-            if name != "linear":
-                bias = bias.view(-1, *[1] * (node.meta["val"].dim() - 2))
-            arguments[position] = None
-        spiking = [i for i, one in enumerate(arguments) if isinstance(one, fx.Node) and one in self.dynamic]
-        constant = [i for i, one in enumerate(arguments) if isinstance(one, fx.Node) and one not in self.dynamic]
-        if len(spiking) != 1 or len(constant) != 1:
+    def _driven_by_spikes(self, node: fx.Node) -> tuple[Kind, str]:
+        """Let spikes drive a product; what it multiplies with is constant, or spikes as well."""
+        arguments: list[Any] = list(node.args)
+        bias = arguments[_BIAS] if KINDS[operator_name(node)] == "synapse" and len(arguments) > _BIAS else None
+        if bias is not None:
+            arguments[_BIAS] = None
+        nodes = {i: one for i, one in enumerate(arguments) if isinstance(one, fx.Node)}
+        constant = [i for i, one in nodes.items() if one.op == "get_attr"]
+        spiking = [i for i, one in nodes.items() if one.name in self.samples]
+        if len(spiking) + len(constant) != 2 or not spiking:
             raise _no_rule(node)
-        operator = _Call(node.target, tuple(arguments), dict(node.kwargs), (spiking[0], constant[0]))
-        weight = attribute(self.module, arguments[constant[0]].target)
-        synapse = Synapse(operator, weight, bias, self._current(node, 1))
-        return self._replace(node, synapse, [arguments[spiking[0]]])
+        operator = _Call(node.target, tuple(arguments), dict(node.kwargs), (spiking[0], (spiking + constant)[1]))
+        current = Current(self.samples[node.name], self.clock, self.coding, len(spiking))
+        operands = [arguments[i] for i in spiking]
+        if constant:
+            added = None if bias is None else self._bias(node, bias)
+            weight = attribute(self.module, str(arguments[constant[0]].target))
+            return "synapse", self._replace(node, Synapse(operator, weight, added, current), operands)
+        left, right = (self.samples[one.name] for one in operands)
+        if bias is not None:
+            self._add_behind(node, bias)
+        return "product", self._replace(node, Product(operator, left, right, current), operands)
 
-    def _product(self, node: fx.Node) -> str:
-        places = [i for i, one in enumerate(node.args) if isinstance(one, fx.Node) and one in self.dynamic]
-        operator = _Call(node.target, tuple(node.args), dict(node.kwargs), (places[0], places[1]))
-        a, b = (node.args[i] for i in places)
-        product = Product(operator, self.samples[a.name], self.samples[b.name], self._current(node, 2))
-        return self._replace(node, product, [a, b])
+    def _without_floats(self, node: fx.Node) -> tuple[Kind, str]:
+        """Compute what is not linear by comparisons, thresholds or spikes."""
+        name = operator_name(node)
+        if name in COMPARISONS or not node.meta["val"].is_floating_point():
+            return "comparison", ""
+        if name in ("mul", "multiply"):
+            return self._driven_by_spikes(node)  # a square
+        ladder = ladder_of(node)
+        if ladder is None:
+            raise InputError(
+                f"{where(node)} computes {name}, which has no form of spikes alone; leave out --strict to compute it in "
+                f"floating point."
+            )
+        made = self._name(node)
+        self.module.add_submodule(made, ladder)
+        with self.graph.inserting_before(node):
+            found = self.graph.call_module(made, (node.args[0],))
+        found.meta = dict(node.meta)
+        node.replace_all_uses_with(found)
+        self.graph.erase_node(node)
+        self.dynamic.add(found)
+        self.samples[found.name] = self.samples[node.name]
+        return "ladder", made
 
-    def _current(self, node: fx.Node, degree: int) -> Current:
-        return Current(self.samples[node.name], self.clock, self.coding, degree)
+    def _bias(self, node: fx.Node, bias: fx.Node) -> Tensor:
+        """The bias in a shape that can be added to the operator's result."""
+        if bias.op != "get_attr":
+            raise _no_rule(node)
+        value: Tensor = attribute(self.module, str(bias.target))
+        shaped = value.detach().view(self._bias_shape(node))
+        return torch.nn.Parameter(shaped, value.requires_grad) if isinstance(value, torch.nn.Parameter) else shaped
+
+    def _bias_shape(self, node: fx.Node) -> tuple[int, ...]:
+        return (-1,) if operator_name(node) == "linear" else (-1, *[1] * (node.meta["val"].dim() - 2))
+
+    def _add_behind(self, node: fx.Node, bias: fx.Node) -> None:
+        """Add the bias to the value of a product, which then has none."""
+        aten = torch.ops.aten
+        with self.graph.inserting_after(node):
+            shaped = self.graph.call_function(aten.view.default, (bias, list(self._bias_shape(node))))
+        with self.graph.inserting_after(shaped):
+            added = self.graph.call_function(aten.add.Tensor, (node, shaped))
+        added.meta = dict(node.meta)
+        node.replace_all_uses_with(added, lambda user: user is not added)
+        self.samples[added.name] = self.samples[node.name]
+        self.dynamic.add(added)
 
     def _replace(self, node: fx.Node, module: torch.nn.Module, operands: list[fx.Node]) -> str:
         spikes = [self._encoded(one) for one in operands]
@@ -147,10 +172,14 @@ class _Rewriter:
 
     def _encoded(self, value: fx.Node) -> fx.Node:
         """The spikes of a value; all who read it share one neuron."""
-        if value not in self.encoders:
-            encoder = Encoder(
-                self.samples[value.name], self.clock, self.coding, self.scheme.spikes, self.scheme.levels
+        dtype = value.meta["val"].dtype
+        if dtype != torch.float32:
+            raise InputError(
+                f"{where(value)} multiplies values of type {str(dtype).removeprefix('torch.')}, which cannot be sent "
+                "as spikes; let the network compute in float32 there."
             )
+        if value not in self.encoders:
+            encoder = Encoder(self.samples[value.name], self.clock, self.coding, self.scheme.spikes, self.scheme.levels)
             name = f"encoders.{value.name}"
             self.module.add_submodule(name, encoder)
             with self.graph.inserting_after(value):
@@ -163,22 +192,36 @@ class _Rewriter:
         return base
 
 
+_FROM_SHAPES: Final = "of the shapes"
+
+
+def _plain(argument: Any) -> Any:
+    """Keep no node, which would bring its graph along, and no list of torch.fx, which torch.compile does not know."""
+    if isinstance(argument, fx.Node):
+        return _FROM_SHAPES
+    return list(argument) if isinstance(argument, list) else argument
+
+
 class _Call:
-    """An operator as a function of two of its arguments; the others are fixed."""
+    """An operator as a function of two of its arguments, and of its bias; the others are fixed."""
 
     def __init__(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], open: tuple[int, int]) -> None:
-        self.target, self.args, self.kwargs, self.open = target, args, kwargs, open
+        self.target, self.kwargs, self.open = target, kwargs, open
+        self.args = tuple(_plain(one) for one in args)
 
-    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+    def __call__(self, first: Tensor, second: Tensor, bias: Tensor | None = None) -> Tensor:
         args = list(self.args)
         args[self.open[0]], args[self.open[1]] = first, second
+        if bias is not None:
+            args[_BIAS] = bias
+        for place, one in enumerate(args):
+            if one is _FROM_SHAPES:  # the groups of a convolution with weights for each sample
+                args[place] = args[0].shape[1] // args[1].shape[1]
         found: Tensor = self.target(*args, **self.kwargs)
         return found
 
 
 def _no_rule(node: fx.Node) -> InputError:
-    import difflib
-
     name = operator_name(node)
     near = difflib.get_close_matches(name, KINDS, 3, 0.6)
     hint = f" (there are rules for {', '.join(near)})" if near else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,22 +10,26 @@ from torch import Tensor, nn
 from neuro.capture.samples import SamplePlace
 from neuro.coding.clock import Clock
 from neuro.coding.coding import Coding
+from neuro.kernels.encode import decode
 
-Linear = Callable[[Tensor, Tensor], Tensor]
-"""`operator(spikes, weight)`: linear in the spikes, without bias."""
+Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""`operator(spikes, weight, bias)`: linear in the spikes, plus the bias `[C]` where there is one."""
 
 Bilinear = Callable[[Tensor, Tensor], Tensor]
 """`operator(a, b)`: linear in each."""
 
 
 class Current(nn.Module):
-    """Adds up what arrives and gives the value it stands for: y_t = P_t / n_t^degree, P_t the sum so far.
+    """Adds up what arrives and gives the value it stands for: y_t = P_t / n_t^degree + bias, P_t the sum so far.
 
     Args:
         place: where the result holds its samples.
         clock: the timesteps that run.
         coding: what the spikes stand for.
         degree: how many spiking operands the operator multiplies.
+
+    Attributes:
+        arrived: P after the last piece, `[B, ...]`, while another piece follows; else None.
     """
 
     def __init__(self, place: SamplePlace, clock: Clock, coding: Coding, degree: int) -> None:
@@ -34,14 +37,16 @@ class Current(nn.Module):
         self.place, self.clock, self.coding, self.degree = place, clock, coding, degree
         self.arrived: Tensor | None = None
 
-    def forward(self, current: Tensor) -> Tensor:
+    def forward(self, current: Tensor, bias: Tensor | None = None) -> Tensor:
         """Return the value at each timestep, in the shape of `current`."""
-        sums = running_sum(self.place.split(current, self.clock.steps), self.arrived)
-        self.arrived = sums[-1]
-        presentations = self.coding.presentations(self.clock.first, self.clock.steps)
-        if presentations is not None:
-            sums = sums / presentations.pow(self.degree).view(-1, *[1] * (sums.dim() - 1))
-        return self.place.join(sums)
+        clock = self.clock
+        divisors = self.coding.presentations(clock.first, clock.steps)
+        if divisors is not None:
+            divisors = divisors.pow(self.degree).to(current.device)
+        before = self.arrived if clock.first else None
+        values, arrived = decode(self.place.split(current, clock.steps), before, divisors, bias)
+        self.arrived = arrived if clock.goes_on else None
+        return self.place.join(values)
 
     def reset(self) -> None:
         """Forget what arrived."""
@@ -52,11 +57,15 @@ class Synapse(nn.Module):
     """A linear operator on spikes: y_t = (1 / n_t) W (s_1 + ... + s_t) + b.
 
     Args:
-        operator: the operator without its bias.
+        operator: the operator.
         weight: the constant operand.
         bias: added to the value once, broadcast; None for none.
         current: adds up.
     """
+
+    accumulates = True  # what it computes beside the operator is its state (`neuro.profiling`)
+    weight: Tensor
+    bias: Tensor | None
 
     def __init__(self, operator: Linear, weight: Tensor, bias: Tensor | None, current: Current) -> None:
         super().__init__()
@@ -66,8 +75,10 @@ class Synapse(nn.Module):
 
     def forward(self, spikes: Tensor) -> Tensor:
         """Return the value of the operator's result at each timestep."""
-        value = self.current(self.operator(spikes, self.weight))
-        return value if self.bias is None else value + self.bias
+        if not self.current.clock.shows_spikes:  # spikes are then what they stand for so far
+            return self.operator(spikes, self.weight, None if self.bias is None else self.bias.flatten())
+        value: Tensor = self.current(self.operator(spikes, self.weight, None), self.bias)
+        return value
 
 
 class Product(nn.Module):
@@ -83,6 +94,8 @@ class Product(nn.Module):
         current: adds up.
     """
 
+    accumulates = True
+
     def __init__(self, operator: Bilinear, left: SamplePlace, right: SamplePlace, current: Current) -> None:
         super().__init__()
         self.operator, self.current = operator, current
@@ -91,36 +104,29 @@ class Product(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the value of the product at each timestep; `a` and `b` are spikes."""
-        steps = self.current.clock.steps
-        before = self.sums or (None, None)
-        left = running_sum(self.left.split(a, steps).clone(), before[0])
-        right = running_sum(self.right.split(b, steps).clone(), before[1])
-        first = torch.zeros_like(right[:1]) if before[1] is None else before[1].unsqueeze(0)
-        earlier = torch.cat([first, right[:-1]])
-        self.sums = left[-1], right[-1]
-        return self.current(
-            self.operator(self.left.join(left), b) + self.operator(a, self.right.join(earlier))
-        )
+        clock = self.current.clock
+        if not clock.shows_spikes:  # a and b are then A_t / n_t and B_t / n_t
+            return self.operator(a, b)
+        before = self.sums if self.sums and clock.first else (None, None)
+        left, last_left = decode(self.left.split(a, clock.steps), before[0])
+        right, last_right = decode(self.right.split(b, clock.steps), before[1])
+        first = torch.zeros_like(right[0]) if before[1] is None else before[1].to(right.dtype)
+        earlier = torch.cat([first.unsqueeze(0), right[:-1]])
+        self.sums = (last_left, last_right) if clock.goes_on else None
+        terms = self.operator(self.left.join(left), b) + self.operator(a, self.right.join(earlier))
+        value: Tensor = self.current(terms)
+        return value
 
     def reset(self) -> None:
         """Forget the sums."""
         self.sums = None
 
 
-def running_sum(x: Tensor, before: Tensor | None) -> Tensor:
-    """Return x_1, x_1 + x_2, ... along the first axis, beginning with `before`; in place where no gradient is wanted."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        sums = x.cumsum(0)
-        return sums if before is None else sums + before
-    if before is not None:
-        x[0] += before
-    for t in range(1, x.shape[0]):
-        x[t] += x[t - 1]
-    return x
-
-
-def _keep(module: nn.Module, name: str, value: Any) -> None:
-    if isinstance(value, nn.Parameter) or value is None:
+def _keep(module: nn.Module, name: str, value: Tensor | None) -> None:
+    """Keep what is trained as a parameter, also where it was given as a view of one; what is not as a buffer."""
+    if value is None or isinstance(value, nn.Parameter):
         module.register_parameter(name, value)
+    elif value.requires_grad:
+        module.register_parameter(name, nn.Parameter(value.detach()))
     else:
         module.register_buffer(name, value)

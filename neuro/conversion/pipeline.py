@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hardware_models.comparison import Answer, compare, find_chips
 from hardware_models.convention_estimate import ConventionEstimate
-from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits
+from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits_of
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
 from neuro.conversion.device import find_device
@@ -27,7 +27,6 @@ from neuro.conversion.networks import (
 )
 from neuro.conversion.spec import RunSpec, merge_settings, place_keywords, resolve_spec
 from neuro.conversion.summary import summary_rows
-from neuro.conversion.weights import load_weights
 from neuro.conversion.write import write_results
 from neuro.data import Dataset
 from neuro.models import architecture, merge_model
@@ -35,6 +34,7 @@ from neuro.profiling import profile
 from neuro.records import ConversionRecord, EpochRecord
 from neuro.report.compared_forms import compared_forms
 from neuro.training import accuracy, train
+from neuro.weights import load_weights
 
 _PIXELS_TO_PROFILE = 65_536
 
@@ -118,7 +118,7 @@ def run_conversion(
         run = _Run(spec, dataset, device, _build(spec, dataset, say), out, resume, say)
         run.train()
         workloads = run.measure()
-        estimates = estimate_forms(rules, workloads, spec.model.timesteps)
+        estimates = estimate_forms(rules, workloads)
         record = run.record(workloads, estimates)
         answers = compare(compared_forms(workloads), chips)
         spiking, float_parent = run.networks["spiking"], run.networks["float"]
@@ -129,10 +129,10 @@ def run_conversion(
     return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, answers, out)
 
 
-def estimate_forms(rules: Convention, workloads: dict[str, Workload], timesteps: int) -> dict[str, ConventionEstimate]:
-    """Estimate each measured form, and two of them as if quantized to ceil(log2(T + 1)) bits."""
+def estimate_forms(rules: Convention, workloads: dict[str, Workload]) -> dict[str, ConventionEstimate]:
+    """Estimate each measured form, and two of them as if quantized to as many bits as the spikes carry."""
     estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
-    bits = rival_bits(timesteps)
+    bits = rival_bits_of(workloads["spiking-merged"])
     estimates["quantized"] = estimate_quantized(workloads["float"], bits)
     estimates["spiking-quantized"] = estimate_quantized(workloads["spiking-merged"], bits)
     return estimates

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from hardware_models.convention_estimate import ConventionEstimate
-from hardware_models.conventions import rival_bits
+from hardware_models.conventions import rival_bits_of
 from hardware_models.workload import Workload
 from neuro.records import FormKey, SummaryRow
 
@@ -60,7 +60,7 @@ def summary_rows(
         counts = parameters[measured], accuracies.get(key)
         return summary_row(key, name, workloads[measured], estimates[key], steps, bits, *counts, note)
 
-    bits = rival_bits(timesteps)
+    bits = rival_bits_of(workloads["spiking-merged"])
     return [
         row("float", "Float parent", "float", 1, 32, "The same topology with ReLU for every neuron, T = 1."),
         row(
@@ -85,8 +85,8 @@ def summary_rows(
             "float",
             1,
             bits,
-            f"The parent quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much "
-            "through one connection: its cost. Its accuracy is not measured.",
+            f"The parent quantized to {bits} bits, the rival that carries as much through one connection as T spikes: "
+            "its cost. Its accuracy is not measured.",
         ),
         row(
             "spiking-quantized",
@@ -111,7 +111,7 @@ def network_rows(
 
     `workloads` are keyed by `float` and `converted`, `accuracies` are theirs, `estimates` have the quantized forms too.
     """
-    bits, (of_float, of_converted) = rival_bits(timesteps), accuracies
+    bits, (of_float, of_converted) = rival_bits_of(workloads["converted"]), accuracies
 
     def row(key: FormKey, name: str, measured: str, steps: int, width: int, *rest: Any) -> SummaryRow:
         return summary_row(key, name, workloads[measured], estimates[key], steps, width, parameters, *rest)
@@ -126,8 +126,8 @@ def network_rows(
             1,
             bits,
             None,
-            f"Quantized to ceil(log2(T + 1)) = {bits} bits, the rival that carries as much through one connection: its "
-            "cost. Its accuracy is not measured.",
+            f"Quantized to {bits} bits, the rival that carries as much through one connection as T spikes, at most 8: "
+            "its cost. Its accuracy is not measured.",
         ),
         row(
             "spiking-quantized",

@@ -12,9 +12,9 @@ from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
-from neuro.conversion.weights import save_weights
 from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, ConversionRecord, Estimates
 from neuro.report import RunDocuments, render_html
+from neuro.weights import save_weights
 
 
 def write_results(

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hardware_models.errors import InputError
 from neuro.data import fashion_files, idx
 from neuro.data.augment import CropFlip
 from neuro.data.base import Dataset
@@ -119,27 +118,8 @@ def _read(files: fashion_files.Files, part: str) -> tuple[Tensor, Tensor, bool]:
     contents = {name: idx.read_bytes(files[name]) for name in (images_name, labels_name)}
     images = idx.parse(contents[images_name], 3, files[images_name])
     labels = idx.parse(contents[labels_name], 1, files[labels_name])
-    _check(images, labels, files[images_name], files[labels_name])
+    paths = files[images_name], files[labels_name]
+    idx.check_labelled(images, labels, paths, "Fashion-MNIST", STORED_SIZE, len(CLASSES))
     published = all(fashion_files.is_published(name, content) for name, content in contents.items())
     # The parsed arrays are read-only views of the file; torch wants memory of its own.
     return torch.from_numpy(images.copy()).unsqueeze(1), torch.from_numpy(labels.astype(np.int64)), published
-
-
-def _check(images: np.ndarray, labels: np.ndarray, images_path: Path, labels_path: Path) -> None:
-    """Refuse images of another size, labels of another count, and labels that are no class."""
-    if images.shape[1:] != (STORED_SIZE, STORED_SIZE):
-        height, width = images.shape[1:]
-        raise InputError(
-            f"{images_path} holds images of {height}x{width}, not {STORED_SIZE}x{STORED_SIZE}; "
-            "give the files of Fashion-MNIST."
-        )
-    if len(images) != len(labels):
-        raise InputError(
-            f"{images_path} holds {len(images)} images but {labels_path} holds {len(labels)} labels; "
-            "give the two files of one release."
-        )
-    if labels.max() >= len(CLASSES):
-        raise InputError(
-            f"{labels_path} holds the label {labels.max()}, but Fashion-MNIST has the classes 0 to "
-            f"{len(CLASSES) - 1}; give its own label file."
-        )

@@ -66,5 +66,33 @@ def parse(content: bytes, dimensions: int, path: Path) -> np.ndarray:
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
 
 
+def check_labelled(
+    images: np.ndarray, labels: np.ndarray, paths: tuple[Path, Path], what: str, side: int, classes: int
+) -> None:
+    """Refuse images of another size, labels of another count, and labels that are no class.
+
+    Args:
+        images: `[N, H, W]`.
+        labels: `[N]`.
+        paths: of the images and of the labels, for the messages.
+        what: the data set.
+        side: height and width of its images.
+        classes: how many it has.
+    """
+    if images.shape[1:] != (side, side):
+        height, width = images.shape[1:]
+        raise InputError(f"{paths[0]} holds images of {height}x{width}, not {side}x{side}; give the files of {what}.")
+    if len(images) != len(labels):
+        raise InputError(
+            f"{paths[0]} holds {len(images)} images but {paths[1]} holds {len(labels)} labels; "
+            "give the two files of one release."
+        )
+    if labels.max() >= classes:
+        raise InputError(
+            f"{paths[1]} holds the label {labels.max()}, but {what} has the classes 0 to {classes - 1}; give its own "
+            "label file."
+        )
+
+
 def _reason(error: Exception) -> str:
     return str(error).rstrip(".") or type(error).__name__

@@ -160,6 +160,32 @@ def _describe_photos() -> DatasetInfo:
     )
 
 
+def _describe_mnist() -> DatasetInfo:
+    return DatasetInfo(
+        name="mnist",
+        spec="mnist:PATH",
+        what="handwritten digits, 10 classes",
+        size="70,000 images of 28x28, grey; 60,000 to train, 10,000 to test",
+        origin="Y. LeCun, C. Cortes, C. Burges, 1998",
+        found=True,
+        where="the folder that you give, with the four idx files",
+        how_to_get="",
+    )
+
+
+def _describe_cifar10() -> DatasetInfo:
+    return DatasetInfo(
+        name="cifar10",
+        spec="cifar10:PATH",
+        what="pictures of things and animals, 10 classes",
+        size="60,000 images of 32x32, 3 channels; 50,000 to train, 10,000 to test",
+        origin="A. Krizhevsky, 2009",
+        found=True,
+        where="the folder that you give, with the files of the binary version, or PNG sheets and labels",
+        how_to_get="",
+    )
+
+
 def _describe_folder() -> DatasetInfo:
     return DatasetInfo(
         name="folder",
@@ -179,5 +205,7 @@ _ENTRIES = {
         "neuro.data.fashion_mnist", takes_path=True, needs_path=False, describe=_describe_fashion_mnist
     ),
     "photos": _Entry("neuro.data.photos", takes_path=False, needs_path=False, describe=_describe_photos),
+    "mnist": _Entry("neuro.data.mnist", takes_path=True, needs_path=True, describe=_describe_mnist),
+    "cifar10": _Entry("neuro.data.cifar10", takes_path=True, needs_path=True, describe=_describe_cifar10),
     "folder": _Entry("neuro.data.folder", takes_path=True, needs_path=True, describe=_describe_folder),
 }

@@ -81,7 +81,7 @@ class Wish:
         return self.by_operator.get(operator, self.others)
 
 
-ROOMS: Final = ("bitpack", "lif", "norm_lif", "sdsa", "spike_linear")
+ROOMS: Final = ("bitpack", "encode", "lif", "norm_lif", "sdsa", "spike_linear")
 """The folders with operators, which a process loads as it needs them."""
 
 OPERATORS: dict[str, Operator] = {}

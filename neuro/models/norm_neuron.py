@@ -4,21 +4,26 @@
 multi-step mode and a compiled kernel serves it, all behind the convolution is one pass over memory
 (`neuro.kernels.norm_lif`); BatchNorm's running statistics and the neuron's potential end up where the modules would
 leave them. Modules run one by one for other neurons and BatchNorms, and while a hook on one of them, or a
-`TorchDispatchMode` (a profiler, a flop counter), would miss what it came for.
+`TorchDispatchMode` (a profiler, a flop counter), would miss what it came for. What stands against one pass in the
+modules themselves is logged once (logger `neuro.kernels`).
 """
 
 from __future__ import annotations
 
 from typing import TypeGuard
 
+import torch
 from torch import Tensor, nn
 
+from neuro.kernels.dispatch import LOGGER
 from neuro.kernels.lif import Neuron
 from neuro.kernels.norm_lif import Norm, Output, norm_lif, update_running
 from neuro.kernels.norm_lif.dispatch import choose
 from neuro.models.reparameterize import NormalizedConv
 from neuro.models.watching import is_watched
 from neuro.neurons import IF, LIF
+
+_told: set[tuple[str, str, torch.dtype]] = set()
 
 
 def each_step(layer: nn.Module, x: Tensor) -> Tensor:
@@ -31,7 +36,7 @@ def normalized(layer: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
     if is_watched(neuron, *_parts(layer)):
         return neuron(each_step(layer, x))
     y, bn = _convolved(layer, x)
-    if bn is not None and _is_plain(neuron) and _fits(y, bn, neuron):
+    if bn is not None and _fits(neuron, y, bn):
         return _fused(y, bn, neuron).s
     return neuron(_normed(y, bn))
 
@@ -42,7 +47,7 @@ def shortcut(layer: nn.Module, neuron: nn.Module, x: Tensor, residual: Tensor) -
         h = residual + each_step(layer, x)
         return neuron(h), h
     y, bn = _convolved(layer, x)
-    if residual.shape == y.shape and residual.dtype == y.dtype and _is_plain(neuron) and _fits(y, bn, neuron):
+    if residual.shape == y.shape and residual.dtype == y.dtype and _fits(neuron, y, bn):
         found = _fused(y, bn, neuron, residual)
         assert found.h is not None
         return found.s, found.h
@@ -65,19 +70,37 @@ def _normed(y: Tensor, bn: nn.BatchNorm2d | None) -> Tensor:
     return y if bn is None else each_step(bn, y)
 
 
-def _is_plain(neuron: nn.Module) -> TypeGuard[IF]:
-    return type(neuron) in (IF, LIF) and neuron.step_mode == "m"
+def _fits(neuron: nn.Module, y: Tensor, bn: nn.BatchNorm2d | None) -> TypeGuard[IF]:
+    """Whether a compiled kernel does what the modules would do; if only the modules themselves forbid it, say so."""
+    reason = _modules_refuse(neuron, bn)
+    if reason:
+        _tell(reason, y.device.type, y.dtype)
+        return False
+    if y.numel() <= (y.shape[2] if bn is not None and _uses_batch(bn) else 0):
+        return False  # nothing to compute, or a variance of one value, which the modules refuse
+    assert isinstance(neuron, IF)
+    return choose(y, _constants(neuron)) != "reference"
 
 
-def _fits(y: Tensor, bn: nn.BatchNorm2d | None, neuron: IF) -> bool:
-    """Whether a compiled kernel does what the modules would do."""
-    if bn is not None:
-        # Synchronised BatchNorm is a class of its own; without a momentum the running mean is one of all batches.
-        if type(bn) is not nn.BatchNorm2d or bn.momentum is None:
-            return False
-        if _uses_batch(bn) and y.numel() <= y.shape[2]:
-            return False
-    return y.numel() > 0 and choose(y, _constants(neuron)) != "reference"
+def _modules_refuse(neuron: nn.Module, bn: nn.BatchNorm2d | None) -> str:
+    """Why no kernel may stand for these modules; empty where one may."""
+    if type(neuron) not in (IF, LIF):
+        return f"neuron {type(neuron).__name__}"
+    assert isinstance(neuron, IF)
+    if neuron.step_mode != "m":
+        return "the neuron is in single-step mode"
+    if bn is not None and type(bn) is not nn.BatchNorm2d:
+        return f"{type(bn).__name__} is more than a BatchNorm2d"
+    if bn is not None and bn.momentum is None:
+        return "BatchNorm with momentum None, whose running mean is that of all batches"
+    return ""
+
+
+@torch.compiler.assume_constant_result
+def _tell(reason: str, device: str, dtype: torch.dtype) -> None:
+    if (reason, device, dtype) not in _told:
+        _told.add((reason, device, dtype))
+        LOGGER.info("norm_lif on %s, %s: modules one by one (%s)", device, dtype, reason)
 
 
 def _uses_batch(bn: nn.BatchNorm2d) -> bool:

@@ -1,4 +1,4 @@
-"""How active a tensor was: non-zero values by timestep and channel, and the unit spikes they stand for."""
+"""How active a tensor was: non-zero values by timestep and channel, and the accumulates that they take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from neuro.profiling.forms import MAX_INTEGER_SPIKE, Values, as_ratio, common_scale, integers
+from neuro.profiling.forms import MAX_INTEGER_SPIKE, SILENT, Values, as_ratio, common_scale, integers, share_mantissa
 from neuro.profiling.timeline import Time, time_first
 
 FanOut = tuple[Tensor, ...]
@@ -26,8 +26,11 @@ class Activity(NamedTuple):
         values: what the values are.
         elements: size of one timestep, over the batch.
         nonzero: `[steps, C]` counts of non-zero values by channel, int64.
-        magnitude: `[steps]` sums of |integer value|, float64 holding exact integers; empty for float values.
-        accumulates: `[steps]` sums of |integer value| x fan-out of its position; empty for float values.
+        magnitude: `[steps]` unit spikes, float64 holding exact integers: sums of |integer value|, each power of two
+            counted once; empty for float values.
+        accumulates: `[steps]` the same times the fan-out of their positions; empty for float values.
+        shifted: `[steps]` accumulates if each value takes one, shifted, whatever its size; only of powers of two,
+            whatever their form, else empty.
     """
 
     values: Values
@@ -35,6 +38,7 @@ class Activity(NamedTuple):
     nonzero: Tensor
     magnitude: Tensor
     accumulates: Tensor
+    shifted: Tensor
 
     @property
     def is_spikes(self) -> bool:
@@ -81,21 +85,39 @@ def measure(x: Tensor, values: Values, layout: Layout, fan_out: FanOut | None = 
             accumulates itself).
     """
     counts = _unit_spikes(layout.view(x.detach()), values)
-    bound = max(1, values.high, -values.low)
-    magnitude = _sums(counts, bound)
-    nonzero = magnitude.long()
+    elements = counts[0].numel()
     if values.form == "float":
-        none = magnitude.new_empty(0)
-        return Activity(values, counts[0].numel(), nonzero, none, none)
-    if values.form == "integer":
-        nonzero = _sums(_indicator(counts), 1).long()
-    accumulates = magnitude if fan_out is None else _weighted_sums(counts, fan_out, bound)
-    return Activity(values, counts[0].numel(), nonzero, magnitude.sum(1), accumulates.sum(1))
+        return _of_floats(values, elements, _sums(counts, 1).long())
+    magnitude, accumulates = _summed(counts, max(values.high, -values.low) if _by_size(values) else 1, fan_out)
+    nonzero, shifted = magnitude, accumulates
+    if _by_size(values):
+        nonzero, shifted = _summed(_indicator(counts), 1, fan_out if values.powers else None)
+    known = shifted if values.powers else _none()
+    return Activity(values, elements, nonzero.long(), magnitude.sum(1), accumulates, known)
+
+
+def _of_floats(values: Values, elements: int, nonzero: Tensor) -> Activity:
+    return Activity(values, elements, nonzero, _none(), _none(), _none())
+
+
+def _none() -> Tensor:
+    return torch.empty(0, dtype=torch.float64)
+
+
+def _by_size(values: Values) -> bool:
+    """Whether a value stands for as many unit spikes as its size says, and not for one."""
+    return values.form == "integer"
+
+
+def _summed(counts: Tensor, bound: int, fan_out: FanOut | None) -> tuple[Tensor, Tensor]:
+    """Sums of `counts` by timestep and channel, `[steps, C]`; by timestep, times the fan-out of their positions."""
+    alone = _sums(counts, bound)
+    return alone, (alone if fan_out is None else _weighted_sums(counts, fan_out, bound)).sum(1)
 
 
 def _unit_spikes(seen: Tensor, values: Values) -> Tensor:
-    """|x| / scale as exact integers in floating point; for float values, where they are not zero."""
-    if values.form == "float" or values.form == "binary":
+    """|x| / scale as exact integers in floating point; for floats and powers of two, where they are not zero."""
+    if not _by_size(values):
         unit = values.form == "binary" and values.scale == 1.0 and seen.dtype in (torch.float32, torch.float64)
         return seen if unit else _indicator(seen)
     counts = as_ratio(seen, values.scale).round_()
@@ -132,20 +154,22 @@ def _weighted_sums(counts: Tensor, fan_out: FanOut, bound: int) -> Tensor:
 def join(parts: list[Activity]) -> Activity:
     """The activity of consecutive calls, one timestep or more each, as if one tensor had held them all.
 
-    The scale is the common one: a timestep of {0, 2} beside a timestep of {0, 1, 2} holds two unit spikes. It is
-    float where one timestep is, or where the scales have no common factor.
+    The scale is the common one: a timestep of {0, 2} beside a timestep of {0, 1, 2} holds two unit spikes; beside one
+    of {0, 1/16} it holds powers of two. It is float where one timestep is, or where the scales have no common factor.
     """
     if len(parts) == 1:
         return parts[0]
     nonzero = torch.cat([part.nonzero for part in parts])
     values = _common_values([part.values for part in parts if bool(part.nonzero.any())])
     if values.form == "float":
-        none = torch.empty(0, dtype=torch.float64)
-        return Activity(values, parts[0].elements, nonzero, none, none)
+        return _of_floats(values, parts[0].elements, nonzero)
+    shifted = torch.cat([part.shifted for part in parts]) if values.powers else _none()
+    if values.form == "power-of-two":
+        return Activity(values, parts[0].elements, nonzero, nonzero.sum(1).double(), shifted, shifted)
     units = [_units(part.values, values) for part in parts]
     magnitude = torch.cat([part.magnitude * unit for part, unit in zip(parts, units, strict=True)])
     accumulates = torch.cat([part.accumulates * unit for part, unit in zip(parts, units, strict=True)])
-    return Activity(values, parts[0].elements, nonzero, magnitude, accumulates)
+    return Activity(values, parts[0].elements, nonzero, magnitude, accumulates, shifted)
 
 
 def _units(part: Values, common: Values) -> int:
@@ -155,18 +179,18 @@ def _units(part: Values, common: Values) -> int:
 
 def _common_values(active: list[Values]) -> Values:
     if not active:
-        return integers(0, 0, 1.0)
+        return SILENT
     floats = [values for values in active if values.form == "float"]
     if floats:
         return max(floats, key=lambda values: values.bits)
     ends = [(v.low * v.scale, v.high * v.scale) for v in active]
     low, high = min(0.0, *(min(e) for e in ends)), max(0.0, *(max(e) for e in ends))
-    scale = common_scale(
-        {abs(level) for v, e in zip(active, ends, strict=True) for level in (*e, v.scale) if level}, torch.float32
-    )
-    if scale is None or max(-low, high) / scale > MAX_INTEGER_SPIKE + 0.5:
+    levels = {abs(level) for v, e in zip(active, ends, strict=True) for level in (*e, v.scale) if level}
+    powers = all(values.powers for values in active) and share_mantissa(levels)
+    scale = min(levels) if powers else common_scale(levels, torch.float32)
+    if scale is None or (not powers and max(-low, high) / scale > MAX_INTEGER_SPIKE + 0.5):
         return Values("float", 1.0, True, 32)
-    return integers(round(low / scale), round(high / scale), scale)
+    return integers(round(low / scale), round(high / scale), scale, powers)
 
 
 @functools.cache

@@ -32,13 +32,16 @@ def build_workload(name: str, calls: dict[str, list[Call]], timesteps: int, batc
 def _instances(site: str, calls: list[Call], timesteps: int) -> Iterator[tuple[str, list[Call]]]:
     """Split a site's calls into layers.
 
-    Single-step code calls a site T times (r T times where it is used r times a step): those join. A call that
-    holds all timesteps, or that runs outside of time, is a layer by itself.
+    Code that runs one timestep, or a piece of them, at a time calls a site again and again (r times as often where it
+    is used r times a step): calls that hold T timesteps together join. One that holds all of them, or that runs
+    outside of time, is a layer by itself.
     """
-    single_step = timesteps > 1 and all(call.steps == 1 for call in calls) and len(calls) % timesteps == 0
-    uses = len(calls) // timesteps if single_step else len(calls)
-    for use in range(uses):
-        yield site if use == 0 else f"{site}@{use + 1}", calls[use::uses] if single_step else [calls[use]]
+    uses = sum(call.steps for call in calls) // timesteps
+    joined = [calls[use::uses] for use in range(uses)]
+    if not joined or any(sum(call.steps for call in parts) != timesteps for parts in joined):
+        joined = [[call] for call in calls]
+    for use, parts in enumerate(joined):
+        yield site if use == 0 else f"{site}@{use + 1}", parts
 
 
 def _consumers(instances: dict[str, list[tuple[str, list[Call]]]]) -> dict[str, set[str]]:
@@ -53,47 +56,58 @@ def _consumers(instances: dict[str, list[tuple[str, list[Call]]]]) -> dict[str, 
 def _layer(name: str, parts: list[Call], batch: int, consumers: tuple[str, ...]) -> Layer:
     first = parts[0]
     joined = {key: join([part.activations[key] for part in parts]) for key in first.activations}
-    macs, acs, driven_by = _cost(parts, joined)
+    macs, accumulates, driven_by = _cost(parts, joined)
     output = join([part.output for part in parts if part.output]) if first.output else None
+    steps = sum(part.steps for part in parts)
     operands = [_activation(f"{name}/{key}", key, activity, batch) for key, activity in joined.items()]
     return Layer(
         name=name,
         operator=_operator(first, joined),
         op=first.op,
-        timesteps=sum(part.steps for part in parts),
+        timesteps=steps,
         bounds=first.bounds,
         operands=(*operands, *(_weight(key, weight) for key, weight in first.weights.items())),
         out_elements=first.out_elements,
         macs=macs,
-        acs=acs,
+        acs=sum(accumulates),
+        acs_by_timestep=accumulates if len(accumulates) == steps else (),
         driven_by=driven_by,
         output=_activation(f"{name}/output", "output", output, batch) if output else None,
         consumers=consumers,
     )
 
 
-def _cost(parts: list[Call], joined: dict[str, Activity]) -> tuple[int, int, str | None]:
-    """Multiply-accumulates, accumulates, and what drives the latter: the cheapest operand that needs no multiplier.
+def _cost(parts: list[Call], joined: dict[str, Activity]) -> tuple[int, tuple[int, ...], str | None]:
+    """Multiply-accumulates, accumulates by timestep, and what drives the latter: the cheapest operand that needs no
+    multiplier.
 
     An operand drives the layer only if it can in every timestep, since the circuit is there for all of them.
     """
-    costs: dict[str, int] = {}
+    costs: dict[str, tuple[int, ...]] = {}
     for name in parts[0].fan_out:
         if joined[name].is_spikes:
-            steps = joined[name].accumulates.split([part.steps for part in parts])
-            costs[name] = sum(int(acs.sum()) * part.fan_out[name] for acs, part in zip(steps, parts, strict=True))
-    by_weight = [part.weight_acs for part in parts if part.weight_acs is not None]
+            counted = joined[name].accumulates.split([len(part.activations[name].nonzero) for part in parts])
+            costs[name] = tuple(
+                int(count) * part.fan_out[name]
+                for counts, part in zip(counted, parts, strict=True)
+                for count in counts.tolist()
+            )
+    by_weight = [(part.weight_acs, part.steps) for part in parts if part.weight_acs is not None]
     if by_weight and len(by_weight) == len(parts):
-        costs["weight"] = sum(by_weight)
+        costs["weight"] = tuple(acs // steps for acs, steps in by_weight for _ in range(steps))
     if not costs:
-        return sum(part.macs for part in parts), 0, None
-    driven_by = min(costs, key=lambda name: costs[name])
+        return sum(part.macs for part in parts), (), None
+    driven_by = min(costs, key=lambda name: sum(costs[name]))
     return 0, costs[driven_by], driven_by
+
+
+_SELECTING = ("binary", "ternary", "power-of-two")
+"""Forms of spikes that select or shift what they are multiplied with."""
 
 
 def _operator(call: Call, joined: dict[str, Activity]) -> Operator:
     """A product element by element is a mask where one side is spikes."""
-    if call.operator == "elementwise" and any(a.values.form in ("binary", "ternary") for a in joined.values()):
+    if call.operator == "elementwise" and any(a.values.form in _SELECTING for a in joined.values()):
         return "mask"
     return call.operator
 
@@ -106,6 +120,7 @@ def _activation(key: str, name: str, activity: Activity, batch: int) -> Operand:
         signed=values.signed,
         form=values.form,
         scale=values.scale,
+        levels=values.levels,
         elements=max(1, activity.elements // batch),
         nonzero=tuple(per_step.tolist()),
         magnitude=tuple(int(m) for m in activity.magnitude.tolist()),
@@ -123,6 +138,7 @@ def _weight(name: str, weight: Weight) -> Operand:
         signed=weight.values.signed,
         form=weight.values.form,
         scale=weight.values.scale,
+        levels=weight.values.levels,
         elements=weight.elements,
         nonzero=(weight.nonzero,),
         density=(weight.nonzero / weight.elements,),

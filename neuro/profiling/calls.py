@@ -38,8 +38,8 @@ class Call:
         activations: measured activations by operand name.
         weights: weight operands by name.
         macs: multiply-accumulates if nothing is skipped, over batch and the call's timesteps.
-        fan_out: by name of activation, how many accumulates each of its (position-weighted) unit spikes takes;
-            only these activations can drive the operator.
+        fan_out: by name of activation, how many accumulates each of its (position-weighted) unit spikes takes, shifted
+            ones where it is powers of two; only these activations can drive the operator.
         weight_acs: accumulates if the weight drives the operator; None where its values forbid it.
         output: activity of a neuron's spikes.
         sources: calls whose results it reads.

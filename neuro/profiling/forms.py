@@ -1,8 +1,9 @@
-"""Recognise by value what an operand is: binary, ternary, small-integer spikes, up to one scale, or float.
+"""Recognise by value what an operand is: binary, ternary, small-integer or power-of-two spikes, up to one scale, or
+float.
 
-A product with spikes needs no multiplier: `scale` moves into the other operand and an integer spike n stands
-for n unit spikes. Recognition is exact for every element, never taken from a type or a name: a sample proposes
-a scale, and all elements have to confirm it.
+A product with spikes needs no multiplier: `scale` moves into the other operand, an integer spike n stands for n unit
+spikes, and a power of two shifts the other operand. Recognition is exact for every element, never taken from a type
+or a name: a sample proposes a scale or a mantissa, and all elements have to confirm it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
-from hardware_models.workload import Form
+from hardware_models.workload import MOST_LEVELS, Form
 
 MAX_INTEGER_SPIKE: Final = 15
 """Largest spike count that is treated as that many accumulates; beyond it, a multiplication is the cheaper
@@ -30,12 +31,13 @@ class Values(NamedTuple):
     """What the values of a tensor are: `scale` times integers of the given form.
 
     Attributes:
-        form: binary, ternary, integer or float.
-        scale: the common factor; 1 for float.
+        form: binary, ternary, integer, power-of-two or float.
+        scale: the common factor, of powers of two the smallest; 1 for float.
         signed: whether negative values occur; a floating-point number always has a sign bit.
-        bits: width of one value in that form; for float, of the tensor's dtype.
+        bits: width of one value in that form (of powers of two: sign and level); for float, of the tensor's dtype.
         low: smallest integer (0 or above unless signed); 0 for float.
         high: largest integer; 0 for float.
+        powers: whether every value that is not zero is, exactly, a power of two times the scale.
     """
 
     form: Form
@@ -44,9 +46,15 @@ class Values(NamedTuple):
     bits: int
     low: int = 0
     high: int = 0
+    powers: bool = False
+
+    @property
+    def levels(self) -> int:
+        """Thresholds from the smallest to the largest power of two; 0 for other forms."""
+        return max(self.high, -self.low).bit_length() if self.form == "power-of-two" else 0
 
 
-SILENT: Final = Values("binary", 1.0, False, 1)
+SILENT: Final = Values("binary", 1.0, False, 1, powers=True)
 """An all-zero tensor: nothing fires."""
 
 
@@ -56,16 +64,19 @@ def recognise(x: Tensor) -> Values:
     Tensors with NaN or infinity, complex and empty tensors are float. An all-zero tensor is binary.
     """
     if x.numel() == 0 or x.is_complex() or x.dtype == torch.bool:
-        return integers(0, 1, 1.0) if x.dtype == torch.bool and x.numel() else _as_float(x)
+        return integers(0, 1, 1.0, powers=True) if x.dtype == torch.bool and x.numel() else _as_float(x)
     if x.is_floating_point() and x.element_size() == 1:
         values = recognise(x.float())  # few operations know 8-bit floating point
         return values if values.form != "float" else _as_float(x)
     flat = in_memory_order(x)
     levels = _levels(_sample(flat, _FIRST_LOOK))
-    if common_scale(levels, x.dtype) is None:
+    powers = share_mantissa(levels)
+    if not powers and common_scale(levels, x.dtype) is None:
         return _as_float(x)  # most floating-point tensors end here
     if len(levels) <= 1 and (first := _single_level(flat, levels)) is not None:
         return first
+    if powers and (found := _by_bits(flat)) is not None:
+        return found
     return _by_levels(x, flat, levels | _levels(_sample(flat, _SAMPLE)))
 
 
@@ -73,16 +84,22 @@ def _sample(flat: Tensor, size: int) -> Tensor:
     return flat[:: max(1, flat.numel() // size)]
 
 
-def integers(low: int, high: int, scale: float) -> Values:
-    """The form of integers between `low` and `high` times `scale`; both ends occur, or are 0."""
+def integers(low: int, high: int, scale: float, powers: bool) -> Values:
+    """The form of integers between `low` and `high` times `scale`; both ends occur, or are 0.
+
+    Those beyond `MAX_INTEGER_SPIKE` are `powers` of two, of `MOST_LEVELS` levels at most.
+    """
     signed, largest = low < 0, max(-low, high)
     if largest == 0:
         return SILENT
+    if largest > MAX_INTEGER_SPIKE:
+        states = largest.bit_length() * (2 if signed else 1) + 1
+        return Values("power-of-two", scale, signed, (states - 1).bit_length(), low, high, powers)
     if largest > 1:
-        return Values("integer", scale, signed, largest.bit_length() + signed, low, high)
+        return Values("integer", scale, signed, largest.bit_length() + signed, low, high, powers)
     if low < 0 < high:
-        return Values("ternary", scale, True, 2, low, high)
-    return Values("binary", -scale if signed else scale, signed, 1, 0, 1)
+        return Values("ternary", scale, True, 2, low, high, powers)
+    return Values("binary", -scale if signed else scale, signed, 1, 0, 1, powers)
 
 
 def in_memory_order(x: Tensor) -> Tensor:
@@ -132,7 +149,56 @@ def _single_level(flat: Tensor, levels: set[float]) -> Values | None:
         low, high = torch.aminmax(here)
         if not (low == 0 and high == 0):
             return None
-    return integers(0, 1, scale)
+    return integers(0, 1, scale, powers=True)
+
+
+def share_mantissa(levels: Collection[float]) -> bool:
+    """Whether all `levels` (above zero) are powers of two times one factor, of `MOST_LEVELS` levels at most."""
+    if not levels:
+        return True
+    mantissa, _ = math.frexp(next(iter(levels)))
+    return all(math.frexp(level)[0] == mantissa for level in levels) and max(levels) < min(levels) * 2**MOST_LEVELS
+
+
+_MANTISSAS: Final = {torch.float32: (torch.int32, (1 << 23) - 1), torch.float64: (torch.int64, (1 << 52) - 1)}
+"""By type of floating-point number: integers of its width, and the bits of the mantissa."""
+
+
+def _by_bits(flat: Tensor) -> Values | None:
+    """The form of a tensor whose values share one mantissa, bit by bit, and so are powers of two times one factor;
+    None of any other, and where subnormal numbers are among them, whose mantissa has no leading one."""
+    low, high = (float(v) for v in flat.aminmax())
+    largest = max(-low, high)
+    if largest == 0:
+        return SILENT
+    wide = flat.dtype if flat.dtype in _MANTISSAS else torch.float32 if flat.is_floating_point() else torch.float64
+    if not largest < (math.inf if flat.is_floating_point() else 2.0**53):
+        return None
+    integer, mask = _MANTISSAS[wide]
+    most = smallest = int(torch.tensor(largest, dtype=wide).view(integer))
+    for chunk in _pieces(flat):
+        seen = chunk.to(wide).abs().view(integer)
+        if not _have_mantissa(seen, mask, most & mask):
+            return None
+        smallest = min(smallest, _smallest(seen))
+    scale = float(torch.tensor(smallest, dtype=integer).view(wide))
+    if smallest <= mask or not share_mantissa({scale, largest}):
+        return None
+    return integers(round(low / scale), round(high / scale), scale, powers=True)
+
+
+def _have_mantissa(seen: Tensor, mask: int, mantissa: int) -> bool:
+    """Whether numbers whose bits are `seen` are zero or have this mantissa; compares as few tensors as it can."""
+    found = seen & mask
+    if mantissa == 0 or int(found.amax()) == 0:
+        return int(found.amax()) == 0 and (mantissa == 0 or not seen.any())
+    only = _smallest(found) == mantissa == int(found.amax())
+    return only and int(found.count_nonzero()) == int(seen.count_nonzero())
+
+
+def _smallest(bits: Tensor) -> int:
+    """The smallest integer above zero; zeros wrap around to the largest there is, and so does their minimum."""
+    return int((bits - 1).bitwise_and_(torch.iinfo(bits.dtype).max).amin()) + 1
 
 
 def _by_levels(x: Tensor, flat: Tensor, levels: set[float]) -> Values:
@@ -147,7 +213,7 @@ def _by_levels(x: Tensor, flat: Tensor, levels: set[float]) -> Values:
     while (scale := common_scale(levels, x.dtype)) is not None:
         misfits = next(_misfits(flat, scale), None)
         if misfits is None:
-            return integers(round(low / scale), round(high / scale), scale)
+            return integers(round(low / scale), round(high / scale), scale, powers=False)
         levels |= misfits
     return _as_float(x)
 

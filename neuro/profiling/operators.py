@@ -10,6 +10,7 @@ from torch import Tensor
 from hardware_models.workload import Operator
 from neuro.profiling.activity import Layout
 from neuro.profiling.calls import Call, Seen
+from neuro.profiling.timeline import beside
 
 NORMS = {
     "native_batch_norm",
@@ -216,8 +217,10 @@ def plain_call(seen: Seen, name: str, activations: list[Tensor], out: Tensor) ->
     if "::" in name:
         call.note = f"{name} is an operator of another library; what it computes inside is not counted"
     if name.rstrip("_") == "mul" and len(activations) > 1:
-        for label, x in zip(("left", "right"), activations, strict=False):
-            call.activations[label] = seen.activity(x, Layout(seen.time(x), 1), None)
+        x, y = activations[:2]
+        times = seen.time(x), seen.time(y)
+        call.activations["left"] = seen.activity(x, Layout(times[0] or beside(times[1], y, x), 1), None)
+        call.activations["right"] = seen.activity(y, Layout(times[1] or beside(times[0], x, y), 1), None)
     elif name in ("sum", "mean"):
         call.activations["input"] = seen.activity(activations[0], Layout(seen.time(activations[0]), 1), None)
         call.fan_out["input"] = 1  # over spikes it takes as many additions as there are unit spikes

@@ -1,4 +1,11 @@
-"""The neurons of other libraries, and the state of modules, which profiling must leave as it was."""
+"""The neurons of other libraries, and the state of modules, which profiling must leave as it was.
+
+A class of modules may say by itself what it is, with an attribute:
+
+    elementwise_neuron = True   a neuron without products of matrices: one layer, whose first output are its spikes
+    accumulates = True          a synapse: its products are layers, and what else it computes (sums over the timesteps
+                                so far, a bias) is its state, and no layer
+"""
 
 from __future__ import annotations
 
@@ -33,7 +40,7 @@ _ELEMENTWISE_NEURONS = (IF, LIF, PLIF, IntegerLIF)
 def is_neuron(module: nn.Module) -> bool:
     """Whether a module is a spiking neuron, ours or one of the libraries that we know."""
     kind: Any = type(module)
-    return _is_neuron_class(kind)
+    return is_elementwise(module) or _is_neuron_class(kind)
 
 
 @functools.cache
@@ -47,7 +54,12 @@ def _is_neuron_class(kind: type) -> bool:
 
 def is_elementwise(neuron: nn.Module) -> bool:
     """Whether a neuron is known to hold no product of matrices, so that nobody needs to watch it inside."""
-    return type(neuron) in _ELEMENTWISE_NEURONS
+    return type(neuron) in _ELEMENTWISE_NEURONS or getattr(type(neuron), "elementwise_neuron", False) is True
+
+
+def is_synapse(module: nn.Module) -> bool:
+    """Whether of a module only the products are layers, as it says of itself."""
+    return getattr(type(module), "accumulates", False) is True
 
 
 @contextmanager

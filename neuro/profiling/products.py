@@ -15,7 +15,7 @@ from torch import Tensor
 from hardware_models.workload import Bounds
 from neuro.profiling.activity import Activity, Layout, conv_fan_out, transposed_fan_out
 from neuro.profiling.calls import Call, Seen, Weight
-from neuro.profiling.timeline import Time, leading, outside, transposed
+from neuro.profiling.timeline import Time, beside, leading, outside, transposed
 
 Rule = Callable[[Seen, str, tuple[Any, ...], Tensor], list[Call]]
 
@@ -91,7 +91,9 @@ def matrix_product(seen: Seen, op: str, left: _Side, right: _Side) -> Call:
     if left.is_weight:
         return _linear(seen, op, right.turned(), left.turned().x)
     (groups, m, k), n = left.x.shape, right.x.shape[-1]
-    times = outside(left.time, k), outside(right.time, n)
+    times = [outside(left.time, k), outside(right.time, n)]
+    if None in times:  # of one side the timesteps are not known: matrix by matrix they are those of the other
+        times = [times[0] or beside(times[1], right.x, left.x), times[1] or beside(times[0], left.x, right.x)]
     steps = max(time.steps if time else 1 for time in times)
     heads = seen.per_sample(groups, steps)
     bounds = Bounds(groups=heads, in_channels=heads * k, out_channels=heads * n, in_size=(m,), out_size=(m,))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
@@ -79,11 +80,13 @@ def _refusals(watcher: Watcher) -> Iterator[None]:
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Without its fast path, the encoder layer dispatches its products one by one."""
+    """Without its fast path, the encoder layer dispatches its products one by one; without a fused kernel, so does
+    attention itself, and both operands of its second product are seen."""
     fast_path = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
 

@@ -49,6 +49,14 @@ def time_first(x: Tensor, time: Time | None) -> Tensor:
     return split.movedim(place.axis + 1, 0).flatten(place.axis + 1, place.axis + 2)
 
 
+def beside(time: Time | None, x: Tensor, other: Tensor) -> Time | None:
+    """Time of `other`, whose entries along axis 0 meet those of `x` one by one, if `x` has its timesteps there."""
+    alike = x.dim() == other.dim() and x.shape[0] == other.shape[0]
+    if time is None or not alike or time.steps * time.inner != x.numel():
+        return None
+    return Time(time.steps, other.numel() // time.steps)
+
+
 def outside(time: Time | None, size: int) -> Time | None:
     """The same where each `size` elements belong to one timestep; None where an operation mixes its timesteps."""
     return time if time and time.inner >= size else None
@@ -79,7 +87,7 @@ def follow(
     shape = tuple(out.shape)
     timed = [(x, time) for x, time in held if time is not None]
     if not timed:
-        return _entering(total, name, args, [x for x, _ in held], shape) or (
+        return _entering(total, name, args, [x for x, _ in held], shape, raw) or (
             _entering_raw(total, name, args, tuple(held[0][0].shape), shape) if raw else None
         )
     x, time = max(timed, key=lambda pair: pair[0].numel())
@@ -88,7 +96,7 @@ def follow(
     place = _place(time, tuple(x.shape))
     if place is None:
         return time if out.numel() == x.numel() else None
-    rule = _RULES.get(name, _same_axis)
+    rule = _RULES.get(name, _of_library if "::" in name else _same_axis)
     return _time(rule(place, args, x, out), shape)
 
 
@@ -112,18 +120,22 @@ def _time(place: _Place | None, shape: Shape) -> Time | None:
     return Time(place.steps, place.within * math.prod(shape[place.axis + 1 :]))
 
 
-def _entering(total: int, name: str, args: tuple[Any, ...], read: list[Tensor], shape: Shape) -> Time | None:
-    """Time enters where T results are joined along axis 0, or where one is repeated T-fold there."""
+def _entering(total: int, name: str, args: tuple[Any, ...], read: list[Tensor], shape: Shape, raw: bool) -> Time | None:
+    """Time enters where T results are joined along axis 0, or where one is repeated T-fold there; the network's input
+    less often, where it runs a piece of its timesteps at once."""
     first = tuple(read[0].shape)
+    steps = total
     if name in ("stack", "cat"):
-        enters = len(read) == total and _axis(args, 1, len(shape), 0) == 0
+        steps = len(read)
+        piece = raw and 1 < steps < total and all(x is read[0] for x in read)
+        enters = (steps == total or piece) and _axis(args, 1, len(shape), 0) == 0
     elif name == "expand":
         enters = shape[0] == total and (len(first) < len(shape) or first[0] == 1) and _grows(first, shape, total)
     elif name == "repeat":
         enters = args[1][0] == total and math.prod(args[1]) == total
     else:
         enters = False
-    return leading(total, shape) if enters else None
+    return leading(steps, shape) if enters else None
 
 
 def _entering_raw(total: int, name: str, args: tuple[Any, ...], before: Shape, shape: Shape) -> Time | None:
@@ -178,6 +190,11 @@ def _same_axis(place: _Place, args: tuple[Any, ...], x: Tensor, out: Tensor) -> 
     if shifted.axis >= 0 and out.shape[shifted.axis :] == x.shape[place.axis :]:
         return shifted
     return place if out.shape[: place.axis + 1] == x.shape[: place.axis + 1] else _reduced(place, args, x, out)
+
+
+def _of_library(place: _Place, args: tuple[Any, ...], x: Tensor, out: Tensor) -> _Place | None:
+    """Another library's operator, of whose results one without the axis of time is a state after the last timestep."""
+    return place if x.dim() == out.dim() else None
 
 
 def _reduced(place: _Place, args: tuple[Any, ...], x: Tensor, out: Tensor) -> _Place | None:

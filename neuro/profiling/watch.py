@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch._ops import HigherOrderOperator
 from torch.nn.modules.module import (
     _global_forward_hooks_with_kwargs,
@@ -31,7 +31,7 @@ from neuro.profiling.calls import Call, Seen, Source, Weight, describe_weight
 from neuro.profiling.forms import Values
 from neuro.profiling.operators import MOVES, SHAPE_ONLY, hides_products, plain_call, qualified_name
 from neuro.profiling.origins import Origins, shows_all, storage
-from neuro.profiling.peers import is_elementwise, is_neuron, state_of
+from neuro.profiling.peers import is_elementwise, is_neuron, is_synapse, state_of
 from neuro.profiling.products import RULES
 from neuro.profiling.timeline import Time, follow, leading
 
@@ -56,11 +56,12 @@ class Watcher(TorchDispatchMode):
         self.calls: dict[str, list[Call]] = {}
         self.refusal: InputError | None = None
         self._timesteps = timesteps
-        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._paths = {id(module): path for path, module in _captured(model).named_modules()}
         self._stack: list[str] = []
         self._sites: dict[str, Any] = {}
         self._counters: list[dict[Any, int]] = [defaultdict(int)]
         self._inside_neuron = 0
+        self._inside_synapse = 0
         self._looking_away = False
         self._origins = Origins()
         self._own = {storage(p) for p in (*model.parameters(), *model.buffers()) if p.layout is torch.strided}
@@ -99,6 +100,7 @@ class Watcher(TorchDispatchMode):
             return
         self._stack.append(path)
         self._counters.append(defaultdict(int))
+        self._inside_synapse += is_synapse(module)
         if is_neuron(module):
             self._inside_neuron += 1
             if is_elementwise(module):
@@ -115,6 +117,7 @@ class Watcher(TorchDispatchMode):
             if not self._inside_neuron:
                 self._record_neuron(module, _tensors([args, kwargs]), _tensors([output]))
             self._look_back()
+        self._inside_synapse -= is_synapse(module)
         self._stack.pop()
         self._counters.pop()
 
@@ -178,7 +181,9 @@ class Watcher(TorchDispatchMode):
             raise self._refuse(name if "::" in name else f"aten.{name}")
         computes = not (func.is_view or name in MOVES) and bool(outputs)
         if computes and not self._inside_neuron:
-            self._keep(name, plain_call(self._seen, name, activations, outputs[0]))
+            call = plain_call(self._seen, name, activations, outputs[0])
+            if call.activations or not self._inside_synapse:
+                self._keep(name, call)
         self._trace(func, name, args, activations, outputs, sources)
 
     def _note_constants(self, inputs: list[Tensor], outputs: list[Tensor]) -> None:
@@ -232,13 +237,20 @@ class Watcher(TorchDispatchMode):
         single = call.operator in ("conv", "linear", "neuron")
         path, kind = self._path(), (call.operator, "" if single else op, call.bounds or call.out_elements)
         base = (path if single else f"{path}:{op}".lstrip(":")) or op
-        count = self._counters[-1][kind]
-        self._counters[-1][kind] += 1
-        names = (base if n == 0 else f"{base}#{n + 1}" for n in itertools.count(count))
-        name = next(name for name in names if self._sites.setdefault(name, kind) == kind)
+        for number in itertools.count(self._counters[-1][kind]):
+            name = f"{base}#{number + 1}" if number else base
+            if self._sites.setdefault(name, kind) == kind:
+                break
+        self._counters[-1][kind] = number + 1
         calls = self.calls.setdefault(name, [])
         calls.append(call)
         return name, len(calls) - 1
+
+
+def _captured(model: nn.Module) -> nn.Module:
+    """The graph that `model` is a wrapper of and nothing more, whose modules have the names of the network's own."""
+    children = list(model.children())
+    return children[0] if len(children) == 1 and isinstance(children[0], fx.GraphModule) else model
 
 
 @functools.cache
@@ -264,6 +276,7 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
 def _neuron_layout(x: Tensor, time: Time | None, batch: int) -> Layout:
     """Channels of a neuron's output: the axis behind the batch."""
     one_step = tuple(x.shape)
-    if time is not None and x.shape[0] == time.steps and (x.dim() > 1 and x.shape[1] == batch):
+    leads = x.dim() > 1 and x.shape[:2] == (time.steps if time else 1, batch)
+    if leads and (time is not None or batch > 1):
         one_step = one_step[1:]
     return Layout(time, one_step[1], one_step[2:]) if len(one_step) > 1 else Layout(time, 1)

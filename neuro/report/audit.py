@@ -24,6 +24,7 @@ _VALUES = {
     "binary": "{0, 1}",
     "ternary": "{−1, 0, 1}",
     "integer": "small integers",
+    "power-of-two": "{0, ±2^-k}",
     "float": "floating point",
 }
 _BY_OPERATOR: dict[str, Verdict] = {
@@ -50,13 +51,16 @@ class OperandForm(_Frozen):
     bits: int
     signed: bool
     scale: float
+    levels: int = 0
     density: float
 
     @property
     def values(self) -> str:
-        """The values in words, for example `{0, 1} × 0.25`."""
-        scaled = self.form != "float" and self.scale != 1
-        return f"{_VALUES[self.form]} × {self.scale:g}" if scaled else _VALUES[self.form]
+        """The values in words, for example `{0, 1} × 0.25`; of powers of two the factor is the largest."""
+        factor = self.scale * 2 ** max(0, self.levels - 1)
+        scaled = self.form != "float" and factor != 1
+        words = _VALUES[self.form] if self.signed else _VALUES[self.form].replace("±", "")
+        return f"{words} × {factor:g}" if scaled else words
 
     @property
     def words(self) -> str:
@@ -149,6 +153,7 @@ def _form(operand: Operand) -> OperandForm:
         bits=operand.bits,
         signed=operand.signed,
         scale=operand.scale,
+        levels=operand.levels,
         density=operand.mean_density,
     )
 
@@ -178,7 +183,8 @@ def _judge_synaptic(layer: Layer) -> tuple[Verdict, str]:
         if not any(driver.nonzero):
             return "accumulate-only", f"{driver.name} was silent: nothing to add"
         kind = "spikes" if driver.role == "activation" else "low-bit"
-        return "accumulate-only", f"{driver.name} is {kind}: {_form(driver).values}"
+        shifts = ", shifted accumulates" if driver.form == "power-of-two" else ""
+        return "accumulate-only", f"{driver.name} is {kind}: {_form(driver).values}{shifts}"
     real = [operand.name for operand in layer.operands if operand.role == "activation" and not operand.is_spikes]
     if real:
         return "multiply-accumulate", f"{' and '.join(real)} held values that are not spikes"
@@ -191,6 +197,8 @@ def _judge_synaptic(layer: Layer) -> tuple[Verdict, str]:
 def _judge_mask(layer: Layer) -> tuple[Verdict, str]:
     if layer.macs == 0 and layer.operands and all(operand.is_spikes for operand in layer.operands):
         return "mask only", "spikes select spikes, element by element"
+    if any(operand.form == "power-of-two" for operand in layer.operands):
+        return "other", "spikes shift values, element by element: no multiplication"
     return "other", "an element-wise product in which not every operand is spikes"
 
 

@@ -1,6 +1,7 @@
 """The forms of a run that chips are asked about: the spiking variant, and every rival that could beat it.
 
-All have b = ceil(log2(T + 1)) bits beside their own widths, for b-bit integers hold as many levels as T spikes.
+All have b bits beside their own widths, for b-bit integers hold as many levels as T spikes: ceil(log2(T + 1)) of binary
+ones.
 The parent of an architecture is asked as trained and merged: merged it has more operations, as trained more and
 smaller layers. A network that was given has one form.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hardware_models.conventions import rival_bits
+from hardware_models.conventions import rival_bits_of
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.workload import Workload
 from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, FormKey
@@ -42,7 +43,7 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
     measured: dict[str, Workload] = {str(form): workload for form, workload in workloads.items()}
     if "converted" in measured:
         return _given(measured["converted"], measured.get("float"))
-    bits = rival_bits(measured["spiking-merged"].timesteps)
+    bits = rival_bits_of(measured["spiking-merged"])
     spiking = layer_table(measured["spiking-merged"])
     forms = {FORM_NAMES["spiking-merged"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
     if "float-merged" in measured:
@@ -58,7 +59,7 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
 
 def _given(converted: Workload, parent: Workload | None) -> dict[str, LayerTable]:
     """The compared forms of a network that was given."""
-    bits = rival_bits(converted.timesteps)
+    bits = rival_bits_of(converted)
     spiking = layer_table(converted)
     forms = {FORM_NAMES["converted"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
     if parent is not None:

@@ -53,6 +53,11 @@ def headlines(documents: RunDocuments) -> list[Headline]:
 
 def _accuracy(documents: RunDocuments, row: SummaryRow) -> Headline:
     context = []
+    network = documents.record.network
+    if network is not None and row.accuracy is None:
+        agreed = next(point.agreement for point in network.sweep if point.timesteps == row.timesteps)
+        unlabelled = f"of {network.compared_samples} unlabelled samples"
+        return Headline("Same answer as float", percent(agreed, 1), exact(agreed), (unlabelled,))
     if row.accuracy is not None:
         samples = documents.record.test_samples
         context.append(f"{row.accuracy * samples:.0f} of {samples} test samples")

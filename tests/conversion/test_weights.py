@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.conversion.weights import load_weights, save_weights
+from neuro.weights import load_weights, save_weights
 
 
 def network(seed: int = 0, classes: int = 3) -> nn.Module:

@@ -3,8 +3,9 @@
 import pytest
 from workload_builders import conv3x3, linear, operand, other, product, spikes, workload
 
-from hardware_models.conventions import CONVENTIONS, convention, estimate_quantized, rival_bits
+from hardware_models.conventions import CONVENTIONS, convention, estimate_quantized, rival_bits, rival_bits_of
 from hardware_models.errors import InputError
+from hardware_models.workload import Layer, Operand, Workload
 
 PJ = 1e-12
 WEIGHT = operand("weight")
@@ -241,3 +242,28 @@ def test_quantized_parent_carries_the_band_of_derived_widths():
 def test_quantized_widths_outside_the_rule_are_refused(bits):
     with pytest.raises(InputError, match=str(bits)):
         estimate_quantized(network(), bits)
+
+
+@pytest.mark.parametrize(
+    ("form", "bits", "signed", "timesteps", "expected"),
+    [
+        ("binary", 1, False, 4, 3),  # 0..4
+        ("ternary", 2, True, 4, 4),  # -4..4
+        ("integer", 3, False, 4, 5),  # spikes 0..7, sums 0..28
+        ("power-of-two", 5, True, 1, 5),
+        ("power-of-two", 5, True, 4, 8),
+        ("binary", 1, False, 1000, 8),
+    ],
+)
+def test_the_rival_holds_what_the_spikes_add_up_to(form, bits, signed, timesteps, expected):
+    spikes = Operand(
+        name="output",
+        bits=bits,
+        signed=signed,
+        form=form,
+        elements=1,
+        nonzero=(1,) * timesteps,
+        density=(1.0,) * timesteps,
+    )
+    neuron = Layer(name="n", operator="neuron", op="LIF", timesteps=timesteps, out_elements=1, output=spikes)
+    assert rival_bits_of(Workload(name="w", timesteps=timesteps, batch=1, layers=(neuron,))) == expected

@@ -136,3 +136,62 @@ def test_bounds_by_hand():
 def test_groups_have_to_divide_the_channels():
     with pytest.raises(ValidationError, match="groups"):
         Bounds(groups=3, in_channels=4, out_channels=6, in_size=(1,), out_size=(1,))
+
+
+def by_timestep() -> Workload:
+    """The network of `small`, its accumulates told apart by timestep."""
+    whole = small()
+    stem, lif, fc = whole.layers
+    fc = fc.model_copy(update={"acs_by_timestep": (320, 160)})
+    there = whole.model_copy(update={"layers": (stem, lif, fc)})
+    there._arrays = {"fc/input": np.array([[3, 4], [5, 6]])}
+    return there
+
+
+def test_the_first_timestep_alone():
+    first = by_timestep().until(1)
+    stem, lif, fc = first.layers
+    assert stem == by_timestep().layers[0]  # outside of time
+    assert (first.timesteps, lif.timesteps, fc.timesteps) == (1, 1, 1)
+    assert (fc.acs, fc.acs_by_timestep, fc.operand("input").density) == (320, (320,), (0.5,))
+    assert lif.output.nonzero == (50,)
+    assert fc.operand("weight") == by_timestep().layers[2].operand("weight")
+    np.testing.assert_array_equal(first.arrays["fc/input"], [[3, 4]])
+    assert Workload.from_dict(first.model_dump(by_alias=True)).layers == first.layers
+
+
+def test_all_timesteps_are_the_workload_itself():
+    assert by_timestep().until(2) == by_timestep()
+
+
+def test_multiplications_are_alike_in_all_timesteps():
+    dense = workload(linear("fc", 1, 4, 3, timesteps=4, macs=4 * 12 * 5), batch=5, timesteps=4)
+    assert [dense.until(t).layers[0].macs for t in (1, 2, 3, 4)] == [60, 120, 180, 240]
+
+
+@pytest.mark.parametrize("timesteps", [0, -1, 3])
+def test_timesteps_that_did_not_run(timesteps):
+    with pytest.raises(InputError, match=f"ran 2 timesteps; give 1 to that, not {timesteps}"):
+        by_timestep().until(timesteps)
+
+
+def test_accumulates_of_unknown_timesteps():
+    with pytest.raises(InputError, match="'fc' does not say when its accumulates happened"):
+        small().until(1)
+
+
+@pytest.mark.parametrize("steps", [(480,), (240, 241), (160, 160, 160)])
+def test_accumulates_by_timestep_that_do_not_add_up(steps):
+    with pytest.raises(ValidationError, match="accumulates of"):
+        linear("fc", 1, 32, 10, timesteps=2, acs=480, driven_by="input", acs_by_timestep=steps)
+
+
+def test_files_from_before_there_were_accumulates_by_timestep(tmp_path):
+    small().save(tmp_path / "workload.json")
+    data = json.loads((tmp_path / "workload.json").read_text())
+    for layer in data["layers"]:
+        del layer["acs_by_timestep"]
+        for found in layer["operands"]:
+            del found["levels"]
+    (tmp_path / "workload.json").write_text(json.dumps(data))
+    assert Workload.load(tmp_path / "workload.json") == small()

@@ -212,27 +212,38 @@ def test_threads_do_not_change_a_bit() -> None:
         assert all(torch.equal(a, b) for a, b in zip(gradients, found[0][2], strict=True))
 
 
-def test_large_results_are_written_past_the_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu, "STREAMED_BYTES", 0)
-    for size in (1, 15, 16, 17, 1023, 5001):
-        _check(_random(3, size), None, FireReset(), tau=2.0, decay_input=True)
-        _check(_random(3, size + 1)[:, 1:], None, FireReset(), tau=2.0, decay_input=True)
+@pytest.mark.parametrize("dtype", cpu.DTYPES)
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 1023, 5001])
+def test_large_results_are_written_past_the_caches(dtype: torch.dtype, size: int) -> None:
+    """With the same bits, wherever a timestep begins in its cache line."""
+    x = _random(3, size).to(dtype)
+    run: Callable[..., tuple[Tensor, Tensor]] = lambda x, v: multi_step(x, v, FireReset(), 2.0, True)  # noqa: E731
+    s, v_last, gradients = _gradients(run, x, None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "STREAMED_BYTES", 0)
+        streamed = _gradients(run, x, None)
+    assert torch.equal(streamed[0], s)
+    assert torch.equal(streamed[1], v_last)
+    assert torch.equal(streamed[2][0], gradients[0])
 
 
 @each_charge
 @each_reset
 def test_not_a_number_and_infinity_propagate(charge: str, v_reset: float | None) -> None:
     x = _random(4, 4, 50)
-    x[1, 0, ::3], x[0, 1, ::3], x[2, 2, ::3] = math.nan, math.inf, -math.inf
+    x[1, 0, ::3], x[0, 1, ::3], x[2, 2, ::3], x[3, 3, ::3], x[3, 3, 1::3] = (
+        math.nan, math.inf, -math.inf, math.inf, -math.inf
+    )  # fmt: skip
     for detach in (True, False):
         p = FireReset(1.0, v_reset, surrogate("sigmoid"), detach)
         run: Callable[..., tuple[Tensor, Tensor]] = lambda x, v, p=p: multi_step(x, v, p, **CHARGES[charge])  # noqa: E731
         with using("reference"):
             expected = _gradients(run, x, None)
-        with using("native", strict=True):
-            found = _gradients(run, x, None)
-        for a, b in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6, equal_nan=True)
+        for implementation in ("native", "fused"):
+            with using(implementation, strict=True):
+                found = _gradients(run, x, None)
+            for a, b in zip([*found[:2], *found[2]], [*expected[:2], *expected[2]], strict=True):
+                torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6, equal_nan=True)
 
 
 @each_surrogate

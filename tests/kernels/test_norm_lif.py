@@ -162,6 +162,20 @@ def test_nan_and_infinity_go_where_the_modules_send_them() -> None:
         assert torch.equal(a.nan_to_num(7.0), b.nan_to_num(7.0))
 
 
+@each_layout
+def test_an_infinite_last_potential_leaves_no_trace_in_the_gradients(last: bool) -> None:
+    """Nothing follows the last reset, so that nothing comes back through it: not even zero times infinity."""
+    c = case((3, 2, 4, 3, 3), last)
+    c.residual[-1, 0, 1, 1, 1], c.residual[-1, 1, 2, 0, 2] = torch.inf, -torch.inf
+    for norm in ("given", "none"):
+        arguments = (c, norm, NEURONS["through-reset"], True, True)
+        _, expected = gradients("reference", *arguments, torch.float64)
+        _, ours = gradients("native", *arguments, torch.float32)
+        for a, b in zip(ours, expected, strict=True):
+            assert b.isfinite().all()
+            assert torch.allclose(a.double(), b, rtol=1e-5, atol=1e-5)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 33), st.integers(0, 3), st.integers(1, 70), st.integers(1, 30), st.integers(1, 9), st.booleans())
 def test_any_shape(steps: int, batch: int, channels: int, height: int, width: int, last: bool) -> None:

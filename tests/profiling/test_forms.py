@@ -42,7 +42,7 @@ class TestExactForms:
 
     def test_more_than_fifteen_levels(self, dtype):
         assert form_and_scale([0, 1, MAX_INTEGER_SPIKE], dtype) == ("integer", 1.0)
-        assert form_and_scale([0, 1, MAX_INTEGER_SPIKE + 1], dtype)[0] == "float"
+        assert form_and_scale([0, 3, MAX_INTEGER_SPIKE + 1], dtype)[0] == "float"
 
     def test_silence(self, dtype):
         assert form_and_scale([0, 0, 0], dtype) == ("binary", 1.0)
@@ -64,6 +64,93 @@ class TestScaled:
         form, found = form_and_scale([n * scale / 4 for n in range(5)], dtype)
         assert form == "integer"
         assert found == pytest.approx(scale / 4, rel=torch.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("scale", [1.0, 0.25, 1 / 3, 7.3])
+class TestPowersOfTwo:
+    """Values +-scale 2^k; the scale is rounded to the dtype once, for a product with a power of two is exact."""
+
+    def tensor(self, exponents, dtype, scale):
+        unit = torch.tensor(scale, dtype=dtype)
+        return torch.tensor([0.0, *(2.0**k for k in exponents)], dtype=dtype) * unit, unit.item()
+
+    def test_signed(self, dtype, scale):
+        x, unit = self.tensor([0, 4, 7], dtype, scale)
+        found = recognise(torch.cat([x, -x]))
+        assert found[:4] == ("power-of-two", unit, True, 5)  # 8 levels of either sign and 0: 17 states
+        assert (found.low, found.high, found.levels) == (-128, 128, 8)
+
+    def test_without_sign(self, dtype, scale):
+        x, unit = self.tensor([0, 4, 7], dtype, scale)
+        assert recognise(x)[:4] == ("power-of-two", unit, False, 4)  # 9 states
+
+    def test_negative_only(self, dtype, scale):
+        x, unit = self.tensor([0, 4], dtype, scale)
+        found = recognise(-x)
+        assert (found.form, found.scale, found.signed, found.low, found.high) == ("power-of-two", unit, True, -16, 0)
+
+    def test_at_most_sixteen_levels(self, dtype, scale):
+        assert recognise(self.tensor([0, 7], dtype, scale)[0]).form == "power-of-two"
+        if dtype != torch.float16:  # whose normal numbers span 30 levels in all
+            assert recognise(self.tensor([-8, 7], dtype, scale)[0]).levels == 16
+            assert recognise(self.tensor([-8, 8], dtype, scale)[0]).form == "float"
+
+    def test_up_to_eight_they_are_integers(self, dtype, scale):
+        assert recognise(self.tensor([0, 1, 3], dtype, scale)[0])[:2] == (
+            "integer",
+            torch.tensor(scale, dtype=dtype).item(),
+        )
+
+    def test_the_next_number_beside_a_power_is_none(self, dtype, scale):
+        x, _ = self.tensor([0, 4, 7], dtype, scale)
+        x[2] *= 1 + torch.finfo(dtype).eps
+        assert recognise(x).form == "float"
+
+
+def test_subnormal_halves_are_powers_too():
+    x = torch.tensor([2.0**-24, -(2.0**-17), 0, 2.0**-10], dtype=torch.float16)
+    assert recognise(x)[:4] == ("power-of-two", 2.0**-24, True, 5)
+
+
+def test_powers_among_integers():
+    assert recognise(torch.tensor([0, 1, -32, 4]))[:4] == ("power-of-two", 1.0, True, 4)
+    assert recognise(torch.tensor([0, 1, 33])).form == "float"
+
+
+@pytest.mark.parametrize("wrong", [0.7, 1e-30, -(2.0**-13), 2.0**3, math.nan, math.inf])
+@pytest.mark.parametrize("where", [0, 131_072, 777_777, 999_999])
+def test_one_element_in_a_million_that_is_no_such_power_is_found(wrong, where):
+    generator = torch.Generator().manual_seed(3)
+    x = 2.0 ** -torch.randint(12, (1_000_000,), generator=generator).float()
+    x *= torch.randint(-1, 2, x.shape, generator=generator)
+    x[1::2] = 0
+    assert (recognise(x).form, recognise(x).levels) == ("power-of-two", 12)
+    x[where] = wrong
+    found = recognise(x)
+    levels = {-(2.0**-13): 14, 8.0: 15}.get(wrong, 0)  # powers further away add levels
+    assert (found.form, found.levels) == ("power-of-two" if levels else "float", levels)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 15)), min_size=1, max_size=40),
+    st.floats(1e-3, 1e3),
+    st.sampled_from([torch.float32, torch.float64]),
+)
+def test_powers_times_a_scale_are_recovered(spikes, scale, dtype):
+    unit = torch.tensor(scale, dtype=dtype)
+    found = recognise(torch.tensor([sign * 2.0**k for sign, k in spikes], dtype=dtype) * unit)
+    exponents = [k for sign, k in spikes if sign]
+    if not exponents:
+        assert found[:2] == ("binary", 1.0)
+        return
+    smallest, largest = min(exponents), max(exponents)
+    assert found.powers
+    assert abs(found.scale) == unit.item() * 2.0**smallest
+    assert found.signed == any(sign < 0 for sign, _ in spikes)
+    assert found.form == "power-of-two" or largest - smallest < 4
+    assert found.levels == (largest - smallest + 1 if found.form == "power-of-two" else 0)
 
 
 def test_bool():

@@ -71,9 +71,22 @@ def test_outputs_are_equal():
     assert all(torch.allclose(out, outputs[0], atol=1e-6) for out in outputs)
 
 
-def test_fused_attention_is_noted():
-    (note,) = profile(SelfAttention("fused"), torch.randn(3, 5, 8)).notes
+def test_fused_attention_is_taken_apart():
+    workload = profile(SelfAttention("fused"), torch.randn(3, 5, 8))
+    assert workload.notes == ()
+    assert [len(found.operands) for found in workload.layers if found.operator == "matmul"] == [2, 2]
+
+
+def test_a_kernel_that_the_network_insists_on_is_noted():
+    class Insists(SelfAttention):
+        def forward(self, x):
+            with sdpa_kernel(SDPBackend.FLASH_ATTENTION):
+                return super().forward(x)
+
+    workload = profile(Insists("fused"), torch.randn(3, 5, 8))
+    (note,) = workload.notes
     assert "softmax weights are not visible" in note
+    assert workload.macs == 5 * 8 * 32 + 2 * 2 * 5 * 4 * 5
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -71,8 +71,15 @@ def test_tokens(run, steps, batch):
     assert (found.out_elements, found.bounds.gemm) == (5 * 4, (5, 4, 6))
 
 
-def test_pieces_of_time_are_layers_of_their_own():
-    found = list(profile(Wrapped(in_pieces, nn.Linear(6, 4)), staircase(3, 2, 6), time_first=True).synaptic_layers())
+def test_pieces_of_time_are_one_layer():
+    found = only(profile(Wrapped(in_pieces, nn.Linear(6, 4)), staircase(3, 2, 6), time_first=True), "linear")
+    assert found.operand("input").nonzero == (1, 2, 3)
+    assert (found.timesteps, found.acs_by_timestep) == (3, (4, 8, 12))
+
+
+def test_pieces_that_make_no_whole_run_are_layers_of_their_own():
+    run = Wrapped(lambda x, layer: torch.cat([layer(x[:1]), layer(x[1:3])]), nn.Linear(6, 4))
+    found = list(profile(run, staircase(4, 2, 6), time_first=True).synaptic_layers())
     assert [f.operand("input").nonzero for f in found] == [(1,), (2, 3)]
     assert [f.timesteps for f in found] == [1, 2]
 
@@ -230,3 +237,25 @@ def test_three_dimensional_images_are_not_time():
 def test_unknown_or_wrong_timesteps(kwargs, says):
     with pytest.raises(InputError, match=says):
         profile(nn.Sequential(LIF()), torch.rand(2, 3), **kwargs)
+
+
+@pytest.mark.parametrize("until", [1, 2, 3, 4])
+def test_the_first_timesteps_are_those_of_a_shorter_run(until):
+    class Spiking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.convs = nn.ModuleList([nn.Conv2d(2, 6, 3, padding=1), nn.Conv2d(6, 4, 3, stride=2)])
+            self.convs[1].weight.data *= 8
+            self.neurons = nn.ModuleList([LIF(), LIF()])
+            self.head = nn.Conv2d(4, 3, 1)
+
+        def forward(self, x):
+            for conv, neuron in zip(self.convs, self.neurons, strict=True):
+                x = neuron(conv(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
+            return self.head(x.flatten(0, 1))
+
+    x = 8 * (torch.rand(4, 3, 2, 9, 9, generator=torch.Generator().manual_seed(0)) < 0.6).float()
+    whole = profile(Spiking(), x)
+    assert all(min(found.acs_by_timestep) > 0 for found in whole.synaptic_layers())
+    assert whole.until(until) == profile(Spiking(), x[:until])

@@ -16,13 +16,13 @@ DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 """What the kernels take; their place is their number."""
 
 STREAMED_BYTES: Final = 16 << 20
-"""Spikes that take at least this much are written past the caches, where they would not survive until they are read."""
+"""Results of at least this size are written past the caches, where they would not survive until they are read."""
 
 SERIAL_ELEMENTS: Final = 1 << 14
 """Below this, waking other threads costs more than they save."""
 
 
-class _Settings(ctypes.Structure):
+class NativeSettings(ctypes.Structure):
     """`neuro_lif_settings` of native.c."""
 
     _fields_ = [
@@ -60,7 +60,7 @@ def forward(x: Tensor, v: Tensor | None, tau: Tensor | None, settings: Settings,
         None if packed else s.data_ptr(),
         s.data_ptr() if packed else None,
         None if packed else v_last.data_ptr(),
-        *_common(x, tau, settings, x.dtype == torch.float32 and x.nbytes >= STREAMED_BYTES),
+        *_common(x, tau, settings),
     )
     return s, v_last
 
@@ -98,18 +98,19 @@ def backward(
     return grad_x, grad_v, grad_tau
 
 
-def _common(x: Tensor, tau: Tensor | None, settings: Settings, *also: bool) -> tuple[object, ...]:
+def _common(x: Tensor, tau: Tensor | None, settings: Settings) -> tuple[object, ...]:
     """The arguments that forward and backward end with."""
     steps, neurons = x.shape[0], x.numel() // x.shape[0]
     threads = torch.get_num_threads() if x.numel() >= SERIAL_ELEMENTS else 1
-    plain = ctypes.byref(_plain(settings, settings.tau if tau is None else float(tau)))
-    return steps, neurons, DTYPES.index(x.dtype), *also, plain, threads
+    neuron = ctypes.byref(native_settings(settings, settings.tau if tau is None else float(tau)))
+    return steps, neurons, DTYPES.index(x.dtype), x.nbytes >= STREAMED_BYTES, neuron, threads
 
 
 @functools.lru_cache(maxsize=256)
-def _plain(settings: Settings, tau: float) -> _Settings:
+def native_settings(settings: Settings, tau: float) -> NativeSettings:
+    """Return `settings` as C takes them, with the time constant `tau`, which may be a learned one."""
     reset = 2 if settings.v_reset is None else int(settings.v_reset != 0)
-    return _Settings(
+    return NativeSettings(
         CHARGES.index(settings.charge),
         reset,
         SURROGATES.index(settings.surrogate),
@@ -134,12 +135,11 @@ def _library() -> ctypes.CDLL:
     """The compiled kernels, told of their arguments."""
     library = native.library()
     pointer, count, number = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32
-    common: list[Any] = [count, count, number]
-    last: list[Any] = [ctypes.POINTER(_Settings), number]
+    common: list[Any] = [count, count, number, number, ctypes.POINTER(NativeSettings), number]
     start: list[Any] = [pointer, ctypes.c_float]
-    library.neuro_lif_forward.argtypes = [pointer, *start, pointer, pointer, pointer, *common, number, *last]
+    library.neuro_lif_forward.argtypes = [pointer, *start, pointer, pointer, pointer, *common]
     library.neuro_lif_forward.restype = None
-    library.neuro_lif_backward.argtypes = [pointer, pointer, *start, pointer, pointer, pointer, *common, *last]
+    library.neuro_lif_backward.argtypes = [pointer, pointer, *start, pointer, pointer, pointer, *common]
     library.neuro_lif_backward.restype = number
     library.neuro_lif_block.argtypes = [count]
     library.neuro_lif_block.restype = count

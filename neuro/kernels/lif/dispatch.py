@@ -24,7 +24,7 @@ def choose(x: Tensor, neuron: _AnyNeuron) -> str:
         x.device.type,
         x.dtype,
         "binary",
-        _unknown(p.surrogate),
+        unknown_surrogate(p.surrogate),
         isinstance(p.v_threshold, Tensor),
         isinstance(neuron.tau, Tensor),
     )
@@ -70,7 +70,7 @@ def _chosen(
     return OPERATOR.choose(Request(device, dtype, details)).implementation.name
 
 
-def _unknown(surrogate: SurrogateLike) -> str:
+def unknown_surrogate(surrogate: SurrogateLike) -> str:
     """The name of a surrogate that the kernels do not know; empty where they do.
 
     A derivative of somebody else's under a name of ours is not ours.

@@ -56,8 +56,9 @@ class _MultiStep(torch.autograd.Function):
         derivative = p.surrogate.derivative(h - p.v_threshold, p.surrogate.alpha)
         through_reset = _reset_derivative(h, s, derivative, p)
         grad_h = derivative.mul_(grads[0])
-        grad_v = torch.zeros_like(h[0])
-        for t in reversed(range(len(h))):
+        # Nothing follows the last reset, which may be of an infinite potential: it must not even be multiplied by 0.
+        grad_v = grad_h[-1] * ctx.keeps
+        for t in reversed(range(len(h) - 1)):
             grad_h_t = grad_h[t]
             grad_h_t += grad_v if through_reset is None else grad_v * through_reset[t]
             torch.mul(grad_h_t, ctx.keeps, out=grad_v)

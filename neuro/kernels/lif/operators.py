@@ -85,6 +85,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) 
     ctx.save_for_backward(x, v, tau)
     ctx.settings, ctx.packed = rest[:-1], rest[-1]
     ctx.mark_non_differentiable(*output[int(not ctx.packed) :])
+    ctx.set_materialize_grads(False)  # else zeros would be written for the last potential
 
 
 def _differentiate(ctx: Any, grad_s: Tensor, grad_v_last: Tensor | None) -> tuple[Tensor | None, ...]:

@@ -18,7 +18,8 @@ a shortcut, the sum, which is the next shortcut anyway.
 Given the same statistics, spikes and sums on the CPU equal those of `nn.BatchNorm2d`, addition and neuron bit for bit
 in every dtype. Statistics of the batch are summed in double precision and rounded once; torch's agree to 1e-6 relative,
 so a potential within that of the threshold may fire in one and not in the other. Gradients in fp32 agree with those in
-double precision to 1e-6 of the largest for T <= 8 where the spikes do (2e-6 at T = 16, where potentials have added up).
+double precision, where the spikes do, to 1e-6 of the largest of the tensor for T <= 8 (2e-6 at T = 16, where potentials
+have added up), and to 1e-6 absolute where the largest is below 1: sums in which incoming gradients of about 1 cancel.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from neuro.kernels import native
-from neuro.kernels.lif.cpu import DTYPES, SERIAL_ELEMENTS, STREAMED_BYTES, _plain, _Settings
+from neuro.kernels.lif.cpu import DTYPES, SERIAL_ELEMENTS, STREAMED_BYTES, NativeSettings, native_settings
 from neuro.kernels.lif.settings import Settings, laid_out_as
 
 LONGEST: Final = 512
@@ -31,7 +31,7 @@ class _Task(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("T", "B", "C", "P")),
         ("eps", ctypes.c_double),
         *((name, ctypes.c_int32) for name in ("dtype", "channels_last", "batch_statistics", "streamed", "threads")),
-        ("neuron", _Settings),
+        ("neuron", NativeSettings),
     ]
 
 
@@ -167,7 +167,7 @@ def _task(
     task.batch_statistics = batch_statistics
     task.streamed = x.dtype == torch.float32 and x.numel() * x.element_size() >= STREAMED_BYTES
     task.threads = torch.get_num_threads() if x.numel() >= SERIAL_ELEMENTS else 1
-    task.neuron = _plain(settings, settings.tau)
+    task.neuron = native_settings(settings, settings.tau)
     return task, tensors
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from neuro.kernels import gpu, native
 from neuro.kernels.dispatch import Implementation, Operator, Request
-from neuro.kernels.lif.dispatch import _unknown
+from neuro.kernels.lif.dispatch import unknown_surrogate
 from neuro.kernels.lif.settings import IntegerNeuron, Neuron
 from neuro.kernels.norm_lif import cpu, operators, reference
 from neuro.kernels.norm_lif.cpu import Inputs
@@ -24,7 +24,7 @@ def choose(x: Tensor, neuron: _AnyNeuron) -> str:
         return _chosen(x.device.type, x.dtype, x.shape[0], "integer", "")
     p = neuron.fire_reset
     learned = "threshold" if isinstance(p.v_threshold, Tensor) else "tau" if isinstance(neuron.tau, Tensor) else ""
-    return _chosen(x.device.type, x.dtype, x.shape[0], learned, _unknown(p.surrogate))
+    return _chosen(x.device.type, x.dtype, x.shape[0], learned, unknown_surrogate(p.surrogate))
 
 
 def run(

@@ -282,7 +282,7 @@ def test_accumulates_leave_padding_out(bounds: Bounds) -> None:
     spikes = Signal("binary", 1, False, (1.0,), (1.0,))
     weight = Signal("integer", 8, True, (1.0,))
     macs, acs, driven_by = operations(bounds, 1, 1, {"input": spikes, "weight": weight})
-    assert (macs, acs, driven_by) == (0, reached * 2 * 6, "input")
+    assert (macs, acs, driven_by) == (0, (reached * 2 * 6,), "input")
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,17 @@ def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None
         file.write(save_safetensors(tensors, metadata))
 
 
-def load_weights(path: Path, model: nn.Module) -> None:
+def load_weights(path: Path, model: nn.Module, by_order: bool = False) -> None:
     """Load a safetensors file or a torch checkpoint into `model`.
 
     A checkpoint may hold the tensors directly or under `model`, `state_dict` or `module`; a `module.` prefix of
     every name (data-parallel training) is dropped.
+
+    Args:
+        path: the file.
+        model: loaded in place.
+        by_order: take the tensors in the file's order for those of the network in its own, whatever their names: for
+            another author's code of the same network. Every shape must fit.
 
     Raises:
         InputError: missing, truncated or foreign files, pickled code, names or shapes that do not fit.
@@ -37,6 +43,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     state = _read(path)
     if state and all(name.startswith("module.") for name in state):
         state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    if by_order:
+        state = _in_order(path, state, model.state_dict())
     _check_fit(path, state, model.state_dict())
     _check_values(path, state, model.state_dict())
     model.load_state_dict(state)
@@ -94,6 +102,29 @@ def _unreadable(path: Path, error: Exception) -> InputError:
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
+
+
+_COUNTER = "num_batches_tracked"
+"""BatchNorm's count of batches in training, which no result depends on and some formats leave out."""
+
+
+def _in_order(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Give the tensors of a file the names of the network's, one after the other."""
+    theirs = [name for name in given if not name.endswith(_COUNTER)]
+    ours = [name for name in wanted if not name.endswith(_COUNTER)]
+    for number, (their, our) in enumerate(zip(theirs, ours, strict=False), 1):
+        if given[their].shape != wanted[our].shape:
+            raise InputError(
+                f"{path} does not fit this network by order: tensor {number} is {their} {list(given[their].shape)}, "
+                f"expected {our} {list(wanted[our].shape)}; order its tensors as the network's, or match them by name."
+            )
+    if len(theirs) != len(ours):
+        raise InputError(
+            f"{path} does not fit this network by order: it holds {len(theirs)} tensors, expected {len(ours)}; check "
+            "the model and the number of classes."
+        )
+    named = {our: given[their] for their, our in zip(theirs, ours, strict=True)}
+    return named | {name: tensor for name, tensor in wanted.items() if name.endswith(_COUNTER)}
 
 
 def _check_fit(path: Path, given: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
