@@ -307,7 +307,7 @@ class Workload(_Frozen):
 
     @property
     def spikes(self) -> float:
-        """Unit spikes that all neurons fire in one inference, mean over the batch."""
+        """Unit spikes (a power of two is one) that all neurons fire in one inference, mean over the batch."""
         return sum(sum(layer.output.magnitude) for layer in self.neuron_layers() if layer.output) / self.batch
 
     @property

@@ -119,8 +119,8 @@ class _Rewriter:
         ladder = ladder_of(node)
         if ladder is None:
             raise InputError(
-                f"{where(node)} computes {name}, which has no form of spikes alone; leave out --strict to compute it in "
-                f"floating point."
+                f"{where(node)} computes {name}, which has no form of spikes alone; leave out --strict, and it is "
+                "computed in floating point."
             )
         made = self._name(node)
         self.module.add_submodule(made, ladder)

@@ -48,6 +48,6 @@ class Scheme:
     def of(
         cls, coding: str, spikes: str | None = None, levels: int | None = None, strictness: str = STRICTNESSES[0]
     ) -> Scheme:
-        """Return a scheme whose spikes and levels, where they are None, are the usual ones of the coding and the kind."""
+        """Return a scheme; spikes and levels that are None are the usual ones of the coding and of the kind."""
         kind = spikes or _USUAL_SPIKES.get(coding, cls.spikes)
         return cls(coding, kind, _USUAL_LEVELS.get(kind, 1) if levels is None else levels, strictness)

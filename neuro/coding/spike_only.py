@@ -95,8 +95,15 @@ def square(x: Tensor) -> Tensor:
 
 def power(x: Tensor, exponent: float) -> Tensor:
     """Squares, roots and reciprocals; other powers have no form of spikes."""
-    known: dict[float, Callable[[Tensor], Tensor]] = {2: square, 0.5: torch.sqrt, -0.5: torch.rsqrt, -1: torch.reciprocal}
-    return known[exponent](x) if exponent in known else NotImplemented
+    return _POWERS[exponent](x) if exponent in _POWERS else NotImplemented
+
+
+_POWERS: dict[float, Callable[[Tensor], Tensor]] = {
+    2: square,
+    0.5: torch.sqrt,
+    -0.5: torch.rsqrt,
+    -1: torch.reciprocal,
+}
 
 
 def quotient(x: Tensor, divisor: Tensor) -> Tensor:

@@ -188,12 +188,15 @@ def _by_bits(flat: Tensor) -> Values | None:
 
 
 def _have_mantissa(seen: Tensor, mask: int, mantissa: int) -> bool:
-    """Whether numbers whose bits are `seen` are zero or have this mantissa; compares as few tensors as it can."""
+    """Whether numbers whose bits are `seen` are zero or have this mantissa."""
     found = seen & mask
-    if mantissa == 0 or int(found.amax()) == 0:
-        return int(found.amax()) == 0 and (mantissa == 0 or not seen.any())
-    only = _smallest(found) == mantissa == int(found.amax())
-    return only and int(found.count_nonzero()) == int(seen.count_nonzero())
+    largest = int(found.amax())
+    if mantissa == 0:
+        return largest == 0
+    if largest == 0:
+        return not seen.any()
+    # A mantissa of zeros belongs to zero alone, or to a power of two among numbers that are none.
+    return _smallest(found) == mantissa == largest and int(found.count_nonzero()) == int(seen.count_nonzero())
 
 
 def _smallest(bits: Tensor) -> int:

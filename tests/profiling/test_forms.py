@@ -132,6 +132,15 @@ def test_one_element_in_a_million_that_is_no_such_power_is_found(wrong, where):
     assert (found.form, found.levels) == ("power-of-two" if levels else "float", levels)
 
 
+@pytest.mark.parametrize("where", [0, 131_073, 199_999])
+def test_a_plain_power_among_those_of_another_mantissa_is_found(where):
+    x = torch.zeros(200_000)
+    x[5::3] = 2.0 ** -torch.arange(len(x[5::3])).remainder(9).float() / 3
+    assert recognise(x).form == "power-of-two"
+    x[where] = 0.25
+    assert recognise(x).form == "float"
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([-1, 0, 1]), st.integers(0, 15)), min_size=1, max_size=40),
