@@ -3,7 +3,7 @@
     python benchmarks/conversion_cost.py [--models deit_tiny_patch16_224 ...] [--batches 1 8] [--timesteps 16]
         [--pieces 4 8 0] [--threads 2] [--repeats 5]
 
-Networks are timm's with random weights, spikes powers of two with 12 levels, coding differential; weights and units do
+Networks are timm's with random weights, spikes powers of two, coding differential; weights and units do
 not change what is computed. The two networks take turns, so that a busy machine is as busy for both; medians are
 printed, the ratio for each timestep, and the same ratio of processor time, which other processes disturb less. A piece
 is how many timesteps are computed at once; 0 leaves that to the network.

@@ -46,7 +46,7 @@ class SpikingNetwork(nn.Module):
         clock: the clock that these share.
         timesteps: T.
         piece: timesteps that are computed at once, as further samples of a batch; memory grows with it. None for as
-            many as run well (`PIECE_BYTES`), and all of them where the network is compiled or exported.
+            many samples and timesteps as run well (`PIECE_BYTES`), and all where the network is compiled or exported.
         operators: what became of each operator, in order.
     """
 
@@ -72,31 +72,47 @@ class SpikingNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the output after T timesteps, `[B, ...]`, for inputs `[B, ...]`."""
-        size = self._begin(self.timesteps, inputs)
-        for first in range(0, self.timesteps, size):
-            output = self._piece(first, size, inputs)
-        return output[-1]
+        self._begin(self.timesteps)
+        groups = [inputs]
+        if self.piece is None and not (self.clock.shows_spikes or torch.compiler.is_compiling()):
+            # Fewer samples and more timesteps at once: the less state there is to keep from piece to piece.
+            samples = max(1, self._at_once() // self.timesteps)
+            groups = list(zip(*(x.split(samples) for x in inputs), strict=True))
+        outputs = [self._last_output(group) for group in groups]
+        return outputs[0] if len(outputs) == 1 else torch.cat(outputs)
 
     def over_time(self, *inputs: Tensor, timesteps: int | None = None) -> Iterator[Tensor]:
         """Yield the output after each timestep, `[piece, B, ...]`, piece after piece; state is carried on."""
         wanted = timesteps or self.timesteps
-        size = self._begin(wanted, inputs)
+        self._begin(wanted)
+        size = self._piece_size(inputs)
         try:
             for first in range(0, wanted, size):
                 yield self._piece(first, size, inputs)
         finally:
             self.reset()
 
-    def _begin(self, timesteps: int, inputs: tuple[Tensor, ...]) -> int:
-        """Set the clock for a run, and return the size of its pieces."""
+    def _begin(self, timesteps: int) -> None:
         self.clock.timesteps = timesteps
         self.clock.shows_spikes = is_watched(*self.layers.modules())
+
+    def _at_once(self) -> int:
+        """How many samples times timesteps run well at once; 0 where one is too much already."""
+        return PIECE_BYTES // (4 * self._sample_elements)
+
+    def _piece_size(self, inputs: tuple[Tensor, ...]) -> int:
         if self.piece is not None:
             return self.piece
         if torch.compiler.is_compiling():
-            return timesteps
-        most = max(1, PIECE_BYTES // (4 * self._sample_elements * max(1, inputs[0].shape[0])))
-        return math.ceil(timesteps / math.ceil(timesteps / most))  # pieces of one size, as far as can be
+            return self.clock.timesteps
+        most = max(1, self._at_once() // max(1, inputs[0].shape[0]))
+        return math.ceil(self.clock.timesteps / math.ceil(self.clock.timesteps / most))  # as equal as can be
+
+    def _last_output(self, inputs: tuple[Tensor, ...]) -> Tensor:
+        size = self._piece_size(inputs)
+        for first in range(0, self.timesteps, size):
+            output = self._piece(first, size, inputs)
+        return output[-1]
 
     def _piece(self, first: int, size: int, inputs: tuple[Tensor, ...]) -> Tensor:
         """Run the timesteps of a piece after `first` ones and return the output after each, `[piece, B, ...]`."""

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from neuro.kernels import sdsa
-from neuro.models.watching import is_watched
+from neuro.kernels.watching import is_watched
 from neuro.neurons import IF, LIF
 
 NeuronFactory = Callable[[float], nn.Module]

@@ -9,8 +9,8 @@ from typing import Any, Final, TypeVar
 import torch
 from torch import Tensor, nn
 
+from neuro.kernels.watching import is_watched
 from neuro.models.reparameterize import NormalizedConv
-from neuro.models.watching import is_watched
 
 Model = TypeVar("Model", bound=nn.Module)
 

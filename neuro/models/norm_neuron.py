@@ -19,8 +19,8 @@ from neuro.kernels.dispatch import LOGGER
 from neuro.kernels.lif import Neuron
 from neuro.kernels.norm_lif import Norm, Output, norm_lif, update_running
 from neuro.kernels.norm_lif.dispatch import choose
+from neuro.kernels.watching import is_watched
 from neuro.models.reparameterize import NormalizedConv
-from neuro.models.watching import is_watched
 from neuro.neurons import IF, LIF
 
 _told: set[tuple[str, str, torch.dtype]] = set()

@@ -25,11 +25,11 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError, unknown_name
+from neuro.kernels.watching import is_watched
 from neuro.models.attention import ATTENTIONS, SDSA3, NeuronFactory
 from neuro.models.norm_neuron import each_step, normalized, shortcut
 from neuro.models.registry import register_model
 from neuro.models.reparameterize import ConvBN, RepConvBN, SeparableConvBN
-from neuro.models.watching import is_watched
 from neuro.neurons import reset
 
 

@@ -119,18 +119,6 @@ def test_gradients_equal_those_in_double_precision(neuron: str, shape: tuple[int
             assert (a - b).abs().max() <= tolerance * b.abs().max().clamp_min(1)
 
 
-def test_gradients_of_a_channel_larger_than_the_caches() -> None:
-    c = case((4, 2, 1, 363, 363))
-    expected, exact = gradients("reference", c, "batch", LIF2, True, True, torch.float64)
-    found, ours = gradients("native", c, "batch", LIF2, True, True, torch.float32)
-    same = (found.s == expected.s).all(0)
-    assert int((~same).sum()) <= 2
-    for a, b in zip(ours[:2], exact[:2], strict=True):
-        assert (a - b)[:, same].abs().max() <= 1e-6 * b[:, same].abs().max().clamp_min(1)
-    for a, b in zip(ours[2:], exact[2:], strict=True):  # the rounding of the mean adds up over a million gradients
-        assert torch.allclose(a.double(), b, rtol=1e-5)
-
-
 @each_layout
 def test_few_spikes_differ_where_statistics_are_those_of_the_batch(last: bool) -> None:
     c = case((4, 8, 64, 14, 14), last)

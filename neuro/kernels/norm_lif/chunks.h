@@ -152,9 +152,8 @@ static void add_sums(const Rows *rows, const float *restrict sum, const float *r
     }
 }
 
-/* The tensor that keeps what is to go on through BatchNorm, where the chunk itself does not; may be null. */
-INLINE void *kept_in(const Task *k, Chunk chunk) {
-    if (chunk.kept) return NULL;
+/* The tensor that keeps what is to go on through BatchNorm; null where it goes on at once and nobody else wants it. */
+INLINE void *kept_in(const Task *k) {
     return k->grad_sum || !k->batch_statistics ? k->grad_sum : k->grad_x;
 }
 
@@ -162,11 +161,11 @@ INLINE void *kept_in(const Task *k, Chunk chunk) {
 static void backward_chunk(const Task *k, const Rows *rows, Chunk chunk) {
     const int64_t base = chunk.base, n = chunk.n;
     float charged[POTENTIALS], of_v[CHUNK], of_h[CHUNK], d[CHUNK], s_room[CHUNK], h_room[CHUNK], x_room[CHUNK];
-    float g_room[CHUNK], sum[CHUNK], sum_x[CHUNK];
+    float g[CHUNK], sum[CHUNK], sum_x[CHUNK];
     const int exact = is_power_of_two(k->neuron.tau);
     const int streamed = k->streamed && (k->channels_last || !k->batch_statistics);
     const void *read = k->weight || !k->h ? k->x : NULL;
-    void *kept = kept_in(k, chunk);
+    void *kept = kept_in(k);
     charge_anew(k, rows, chunk, charged);
     memset(of_v, 0, sizeof of_v);
     memset(sum, 0, sizeof sum);
@@ -176,7 +175,6 @@ static void backward_chunk(const Task *k, const Rows *rows, Chunk chunk) {
         const float *grad_s = row_or_zero(k, k->grad_s, at, s_room, n);
         const float *grad_h = row_or_zero(k, k->grad_h, at, h_room, n);
         const float *x = row_or_zero(k, k->weight ? k->x : NULL, at, x_room, n);
-        float *g = chunk.kept ? chunk.kept + t * n : g_room;
         ahead(k, k->grad_s, chunk, t);
         derive(charged + t * n, d, n, &k->neuron);
         ahead(k, k->grad_h, chunk, t);
@@ -199,16 +197,15 @@ static void norm_back_chunk(const Task *k, const Rows *rows, Chunk chunk) {
     float x_room[CHUNK], g_room[CHUNK], out[CHUNK];
     const float *restrict gain = rows->gain, *restrict mean = rows->mean;
     const float *restrict mean_g = rows->mean_g, *restrict mean_gx = rows->mean_gx;
-    const void *kept = kept_in(k, chunk);
+    const void *kept = kept_in(k);
     for (int64_t t = 0; t < k->T; t++) {
         const int64_t at = base + t * timestep(k);
         const float *restrict x = row_in(k->x, k->dtype, at, x_room, n);
         ahead(k, k->x, chunk, t);
         ahead(k, kept, chunk, t);
-        if (!k->streamed) ahead(k, k->grad_x, chunk, t);
-        const float *restrict g = kept ? row_in(kept, k->dtype, at, g_room, n) : chunk.kept + t * n;
+        if (kept != k->grad_x && !k->streamed) ahead(k, k->grad_x, chunk, t);
+        const float *restrict g = row_in(kept, k->dtype, at, g_room, n);
         for (int64_t j = 0; j < n; j++) out[j] = gain[j] * (g[j] - (mean_g[j] + (x[j] - mean[j]) * mean_gx[j]));
-        if (k->grad_sum && !kept) write_row(k, k->grad_sum, k->streamed, at, g, n);
         write_row(k, k->grad_x, k->streamed, at, out, n);
     }
 }

@@ -1,9 +1,9 @@
 /* BatchNorm, shortcut and neuron in one pass; the meaning is in reference.py.
 
    A chunk of up to CHUNK neighbours goes through all timesteps while it lies in the first cache. A contiguous tensor is
-   walked a few channels at a time, so that the second pass over them finds them in the caches, and with them the
-   gradients that the first pass of backward leaves; a channels-last tensor is walked in memory order, with the numbers
-   of its channels laid out beside each other. Sums over the batch are taken in double precision, in lanes. */
+   walked a few channels at a time, so that the second pass over them finds them in the outer caches; a channels-last
+   tensor is walked in memory order, with the numbers of its channels laid out beside each other.
+   Sums over the batch are taken in double precision, in lanes. */
 #include "chunks.h"
 
 /* --- the numbers of a channel --- */
@@ -62,13 +62,18 @@ static double total(const double *lanes, int64_t from, int64_t stride, int64_t l
     return sum;
 }
 
-static int rows_open(Rows *rows, int64_t length, int64_t lanes) {
+/* Lanes of sums in whole cache lines: a line that two threads add to would go to and fro between them. */
+INLINE int64_t whole_lines(int64_t lanes) { return (lanes + 7) / 8 * 8; }
+
+/* Rows of `length`, and sums of `length` lanes for each of `threads`, `whole_lines(length)` apart. */
+static int rows_open(Rows *rows, int64_t length, int64_t threads) {
+    const int64_t lanes = whole_lines(length) * threads;
     float *room = calloc((size_t)(5 * length), sizeof *room);
-    double *sums = calloc((size_t)(2 * lanes), sizeof *sums);
+    double *sums = aligned_alloc(64, (size_t)(2 * lanes) * sizeof *sums);
     *rows = (Rows){room, room, room, room, room, sums, sums};
     if (!room || !sums) return 0;
-    *rows = (Rows){room,     room + length, room + 2 * length, room + 3 * length, room + 4 * length,
-                   sums, sums + lanes};
+    memset(sums, 0, (size_t)(2 * lanes) * sizeof *sums);
+    *rows = (Rows){room, room + length, room + 2 * length, room + 3 * length, room + 4 * length, sums, sums + lanes};
     return 1;
 }
 
@@ -93,26 +98,18 @@ INLINE Rows rows_from(const Rows *r, int64_t j, int64_t i) {
 
 typedef struct {
     int64_t first, channels, period; /* period: elements of a sample's run before its numbers repeat */
-    float *kept;                     /* the gradients between the passes of backward; null: there is no room */
 } Block;
 
-/* The i-th chunk begins here, sample by sample, `each` chunks of `size` to a sample. */
-INLINE int64_t start_of(const Task *k, Block block, int64_t size, int64_t each, int64_t i) {
-    return (i / each * k->C + block.first) * k->P + i % each * size;
-}
-
-/* The second pass goes the other way, so that it begins with what the first has just seen. */
-static void walk_block(const Task *k, const Rows *rows, Block block, ChunkFunction run, int second) {
+static void walk_block(const Task *k, const Rows *rows, Block block, ChunkFunction run) {
     const int64_t length = block.channels * k->P, size = smaller(chunk_size(k, length), block.period);
-    const int64_t each = (length + size - 1) / size, chunks = each * k->B, last = second ? 0 : chunks - 1;
     const int varied = block.period == length;
-    for (int64_t count = 0; count < chunks; count++) {
-        const int64_t i = second ? chunks - 1 - count : count, next = i == last ? i : second ? i - 1 : i + 1;
-        const int64_t j = i % each * size, at = varied ? j : 0;
-        float *kept = block.kept ? block.kept + (i / each * length + j) * k->T : NULL;
-        const Rows part = rows_from(rows, at, at);
-        const int64_t base = start_of(k, block, size, each, i), wanted = start_of(k, block, size, each, next);
-        run(k, &part, (Chunk){base, smaller(size, length - j), wanted, kept});
+    for (int64_t b = 0; b < k->B; b++) {
+        const int64_t base = (b * k->C + block.first) * k->P;
+        for (int64_t j = 0; j < length; j += size) {
+            const int64_t next = j + size < length ? base + j + size : base + k->C * k->P;
+            const Rows part = rows_from(rows, varied ? j : 0, varied ? j : 0);
+            run(k, &part, (Chunk){base + j, smaller(size, length - j), next});
+        }
     }
 }
 
@@ -131,50 +128,45 @@ static void block_of_channels(const Task *k, const Rows *rows, Block block, int 
     }
     if (!backward && k->batch_statistics) {
         set_block(k, rows, block, set_origin);
-        walk_block(k, rows, block, statistics_chunk, 0);
+        walk_block(k, rows, block, statistics_chunk);
         for (int64_t c = 0; c < block.channels; c++)
             set_statistics(k, block.first + c, rows->mean[c * k->P], total(rows->sum + c * k->P, 0, 1, lanes),
                            total(rows->sum_x + c * k->P, 0, 1, lanes));
     }
     set_block(k, rows, block, backward ? set_backward : set_forward);
-    walk_block(k, rows, block, backward ? backward_chunk : forward_chunk, !backward && k->batch_statistics);
+    walk_block(k, rows, block, backward ? backward_chunk : forward_chunk);
     if (!backward || !k->weight) return;
     for (int64_t c = 0; c < block.channels; c++)
         set_gradients(k, block.first + c, total(rows->sum + c * k->P, 0, 1, lanes),
                       total(rows->sum_x + c * k->P, 0, 1, lanes));
     if (!k->batch_statistics) return;
     set_block(k, rows, block, set_backward);
-    walk_block(k, rows, block, norm_back_chunk, 1);
+    walk_block(k, rows, block, norm_back_chunk);
 }
 
-/* Channels of a block: few enough for the second pass to find it in the caches, enough to make runs of memory that are
-   fetched ahead, and a whole number of cache lines, where streamed runs begin and end. */
+/* Channels of a block: enough to make runs of memory that are fetched ahead, where a channel's own run is not, and a
+   whole number of cache lines, where streamed runs begin and end. */
 static int64_t channels_of_block(const Task *k) {
-    const int64_t most = (k->C + 2 * k->threads - 1) / (2 * k->threads);
-    const int64_t size = smaller(RUN / k->P, NEAR / (k->T * k->B * k->P));
+    const int64_t most = (k->C + 2 * k->threads - 1) / (2 * k->threads), fit = RUN / k->P;
     int64_t even = 16;
     while (even > 1 && even / 2 * k->P % 16 == 0) even /= 2;
-    return size < 1 ? 1 : smaller(size < even ? size : size / even * even, most);
+    return fit < 1 ? 1 : smaller(fit < even ? fit : fit / even * even, most);
 }
 
 static int32_t contiguous(const Task *k, int backward) {
-    const int64_t size = channels_of_block(k), blocks = (k->C + size - 1) / size, lanes = size * k->P;
-    const int64_t period = lanes > RUN ? CHUNK : lanes, values = k->T * k->B * lanes;
-    const int keeps = backward && k->batch_statistics && values <= KEPT;
+    const int64_t size = channels_of_block(k), blocks = (k->C + size - 1) / size;
     int32_t failed = 0;
 #pragma omp parallel num_threads(k->threads) reduction(| : failed)
     {
         Rows rows;
-        float *kept = keeps ? aligned_alloc(64, (size_t)(values + 15) / 16 * 64) : NULL;
-        failed = !rows_open(&rows, period, period) || (keeps && !kept);
+        failed = !rows_open(&rows, RUN, 1);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < blocks; i++) {
-            const int64_t channels = smaller(size, k->C - i * size);
-            const Block block = {i * size, channels, smaller(period, channels * k->P), kept};
+            const int64_t channels = smaller(size, k->C - i * size), length = channels * k->P;
+            const Block block = {i * size, channels, length > RUN ? CHUNK : length};
             if (!failed) block_of_channels(k, &rows, block, backward);
         }
         rows_close(&rows);
-        free(kept);
         if (k->streamed) streams_done();
     }
     return failed;
@@ -189,28 +181,35 @@ static void walk_pixels(const Task *k, const Rows *rows, int64_t period, ChunkFu
         for (int64_t q = periods * thread / k->threads; q < periods * (thread + 1) / k->threads; q++) {
             const int64_t end = smaller(period, timestep(k) - q * period);
             for (int64_t j = 0; j < end; j += size) {
-                const Rows part = rows_from(rows, j, thread * period + j);
+                const Rows part = rows_from(rows, j, thread * whole_lines(period) + j);
                 const int64_t n = smaller(size, end - j), base = q * period + j;
-                run(k, &part, (Chunk){base, n, base + n, NULL});
+                run(k, &part, (Chunk){base, n, base + n});
             }
         }
         if (k->streamed) streams_done();
     }
 }
 
+/* Sum of channel c over all threads. */
+static double total_of_threads(const Task *k, const double *sums, int64_t c, int64_t period) {
+    double sum = 0.0;
+    for (int64_t i = 0; i < k->threads; i++) sum += total(sums + i * whole_lines(period), c, k->C, period);
+    return sum;
+}
+
 static void channels_last(const Task *k, const Rows *rows, int64_t period, int backward) {
-    const int64_t lanes = period * k->threads;
     if (!backward && k->batch_statistics) {
         for (int64_t c = 0; c < k->C; c++) set_origin(k, rows, c, c, k->C, period);
         walk_pixels(k, rows, period, statistics_chunk);
         for (int64_t c = 0; c < k->C; c++)
-            set_statistics(k, c, rows->mean[c], total(rows->sum, c, k->C, lanes), total(rows->sum_x, c, k->C, lanes));
+            set_statistics(k, c, rows->mean[c], total_of_threads(k, rows->sum, c, period),
+                           total_of_threads(k, rows->sum_x, c, period));
     }
     for (int64_t c = 0; c < k->C; c++) (backward ? set_backward : set_forward)(k, rows, c, c, k->C, period);
     walk_pixels(k, rows, period, backward ? backward_chunk : forward_chunk);
     if (!backward || !k->weight) return;
     for (int64_t c = 0; c < k->C; c++)
-        set_gradients(k, c, total(rows->sum, c, k->C, lanes), total(rows->sum_x, c, k->C, lanes));
+        set_gradients(k, c, total_of_threads(k, rows->sum, c, period), total_of_threads(k, rows->sum_x, c, period));
     if (!k->batch_statistics) return;
     for (int64_t c = 0; c < k->C; c++) set_backward(k, rows, c, c, k->C, period);
     walk_pixels(k, rows, period, norm_back_chunk);
@@ -220,7 +219,7 @@ static int32_t run(const Task *k, int backward) {
     if (!k->channels_last) return contiguous(k, backward);
     const int64_t period = k->C < CHUNK ? k->C * (CHUNK / k->C) : k->C;
     Rows rows;
-    const int opened = rows_open(&rows, period, period * k->threads);
+    const int opened = rows_open(&rows, period, k->threads);
     if (opened) channels_last(k, &rows, period, backward);
     rows_close(&rows);
     return !opened;

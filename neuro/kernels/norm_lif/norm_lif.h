@@ -7,8 +7,6 @@ enum {
     CHUNK = 256,       /* most neighbours that go through all timesteps together */
     POTENTIALS = 8192, /* of a chunk, over all timesteps */
     RUN = 2048,        /* neighbours of a block of channels, unless one channel has more */
-    NEAR = 1 << 18,    /* numbers of a tensor that the caches keep from one pass over a block to the next */
-    KEPT = 1 << 20,    /* gradients that a thread keeps between the passes */
 };
 
 /* Field by field `_Task` of cpu.py. `void` tensors have the dtype of x, which is [T, B, C, P] or [T, B, P, C]. */
@@ -35,11 +33,9 @@ typedef struct {
     double *sum, *sum_x;
 } Rows;
 
-/* A chunk: n neighbours from element `base` of a timestep on; the next one will begin at `next`. Between the two passes
-   of backward its gradients are kept in `kept`, [T, n], or in a tensor of the results where that is null. */
+/* A chunk: n neighbours from element `base` of a timestep on; the next one will begin at `next`. */
 typedef struct {
     int64_t base, n, next;
-    float *kept;
 } Chunk;
 
 INLINE int64_t timestep(const Task *k) { return k->B * k->C * k->P; }
