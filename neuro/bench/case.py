@@ -77,7 +77,9 @@ class Result:
 def run(case: Case, rounds: int) -> list[Result]:
     """Time ours and every contender `rounds` times in turn, after one round that is not counted.
 
-    A contender that fails in that round is left out, with its reason.
+    Before each timed run the same work runs once untimed, so that it finds caches and the memory allocator as it leaves
+    them itself, and not as the contender before it did. A contender that fails in the first round is left out, with its
+    reason.
     """
     _seconds(case.ours)
     others = [_warmed_up(one) for one in case.others]
@@ -86,6 +88,7 @@ def run(case: Case, rounds: int) -> list[Result]:
     times: list[list[float]] = [[] for _ in works]
     for _ in range(rounds):
         for work, found in zip(works, times, strict=True):
+            work()
             found.append(_seconds(work))
     ours, *theirs = times
     found_by_name = dict(zip((one.name for one in present), theirs, strict=True))
