@@ -176,6 +176,8 @@ _PRODUCT_WORDS = {
 """Words in the name of an operation that hides products: it is refused where no rule sees into it."""
 
 _INTERPOLATIONS = ("upsample", "_upsample", "grid_sampler")
+_WITHOUT_PRODUCTS = ("linalg_vector_norm",)
+"""Names with such a word that multiply no two tensors."""
 
 
 @functools.cache
@@ -189,7 +191,7 @@ def qualified_name(func: Any) -> str:
 def hides_products(name: str) -> bool:
     """Whether an operation without a rule has to be refused, since by its name it multiplies and accumulates."""
     bare = name.rpartition("::")[2]
-    if bare.startswith(_INTERPOLATIONS):
+    if bare.startswith(_INTERPOLATIONS) or bare in _WITHOUT_PRODUCTS:
         return False
     words = bare.lower().strip("_").split("_")
     return any(word in _PRODUCT_WORDS or word.rstrip("0123456789d") in _PRODUCT_WORDS for word in words) or any(

@@ -211,3 +211,9 @@ def test_spikingjelly_packed_spikes_do_not_vanish():
     model = nn.Sequential(functional.LIFNode(step_mode="s"), nn.Linear(6, 2))
     layers = profile(model, 3 * torch.rand(4, 6), timesteps=1).layers
     assert [n.operator for n in layers] == ["neuron", "linear"]
+
+
+def test_normalised_vectors_hide_no_product():
+    workload = profile(Run(lambda x, w: F.normalize(x) @ w, torch.randn(6, 3)), torch.randn(2, 6))
+    (layer,) = workload.synaptic_layers()
+    assert layer.macs == 2 * 6 * 3
