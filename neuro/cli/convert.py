@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.add_argument(
         "--levels", metavar="N", type=int, help="thresholds of a neuron, or most unit spikes (the kind's)"
     )
+    given.add_argument("--calibration", metavar="HOW", help="thresholds by percentile, max or search (percentile)")
+    given.add_argument(
+        "--per-channel", action="store_const", const=True, help="thresholds for each channel that an operator reads"
+    )
+    given.add_argument("--outlier-channels", metavar="N", type=int, help="channels that may have their own (0)")
     given.add_argument("--percentile", metavar="P", type=float, help="magnitudes that a threshold covers (99.9)")
     given.add_argument(
         "--strict",
@@ -196,6 +201,9 @@ _NETWORK_FLAGS = (
     "spikes",
     "levels",
     "percentile",
+    "calibration",
+    "per_channel",
+    "outlier_channels",
     "strictness",
     "keep",
     "calibration_samples",

@@ -85,9 +85,9 @@ def convert_network(
             data set.
         labels: of the inputs, `[N]`; None where there are none.
         out: run directory to write; None writes nothing.
-        given: `timesteps`, `sweep`, `coding`, `spikes`, `levels`, `percentile`, `strictness`, `keep`; `weights`,
-            `weights_by_order`, `input_size`; `data`, `calibration_samples`, `compared_samples`, `profile_samples`;
-            `seed`, `device`, `convention`, `chips`.
+        given: `timesteps`, `sweep`, `coding`, `spikes`, `levels`, `strictness`, `keep`; `calibration`, `percentile`,
+            `per_channel`, `outlier_channels`; `weights`, `weights_by_order`, `input_size`; `data`,
+            `calibration_samples`, `compared_samples`, `profile_samples`; `seed`, `device`, `convention`, `chips`.
 
     Returns:
         The spiking network, the record of what became of each operator and of every T, workloads and estimates.
@@ -203,7 +203,13 @@ class _Run:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CalibrationWarning)  # said here, and in the record
             found = calibrate(
-                self.network, self.data.calibration(coding.calibration_samples), coding.percentile, expects=expects
+                self.network,
+                self.data.calibration(coding.calibration_samples),
+                coding.percentile,
+                method=coding.calibration,
+                per_channel=coding.per_channel,
+                outlier_channels=coding.outlier_channels,
+                expects=expects,
             )
         for warning in found.warnings:
             self.say(f"warning: {warning}")

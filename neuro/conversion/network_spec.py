@@ -45,7 +45,10 @@ class CodingSpec(_Section):
         name: `differential` or `rate`.
         spikes: kind of spikes; null takes the coding's own.
         levels: thresholds of a multi-threshold neuron, or most unit spikes at once; null takes the kind's own.
+        calibration: how thresholds are chosen: `percentile`, `max`, or `search` for the least error after T timesteps.
         percentile: share of magnitudes, percent, that the largest threshold reaches.
+        per_channel: thresholds for each channel that a convolution or linear operator reads.
+        outlier_channels: with one threshold for all channels, as many of them may have their own.
         strictness: `exact-nonlinear` computes what is not linear in floating point; `spike-only` by thresholds.
         keep: operators without a rule that stay in floating point.
         calibration_samples: inputs that the thresholds are chosen from.
@@ -54,7 +57,10 @@ class CodingSpec(_Section):
     name: Literal["differential", "rate"] = "differential"
     spikes: str | None = None
     levels: Annotated[int, Field(ge=1, le=15)] | None = None
+    calibration: Literal["percentile", "max", "search"] = "percentile"
     percentile: Annotated[float, Field(gt=0, le=100)] = 99.9
+    per_channel: bool = False
+    outlier_channels: Annotated[int, Field(ge=0)] = 0
     strictness: Literal["exact-nonlinear", "spike-only"] = "exact-nonlinear"
     keep: list[str] = Field(default_factory=list)
     calibration_samples: Annotated[int, Field(ge=1)] = 32
@@ -135,7 +141,10 @@ _KEYWORDS: dict[str, tuple[str, ...]] = {
     **{key: ("network", key) for key in ("weights", "weights_by_order", "input_size")},
     "image_size": ("network", "input_size"),
     "coding": ("coding", "name"),
-    **{key: ("coding", key) for key in ("spikes", "levels", "percentile", "strictness", "keep", "calibration_samples")},
+    **{
+        key: ("coding", key) for key in ("spikes", "levels", "strictness", "keep", "calibration", "calibration_samples")
+    },
+    **{key: ("coding", key) for key in ("percentile", "per_channel", "outlier_channels")},
     "data": ("data", "name"),
     **{key: (key,) for key in ("timesteps", "sweep", "compared_samples", "seed", "device", "convention", "chips")},
     "profile_samples": ("profile_samples",),

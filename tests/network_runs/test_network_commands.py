@@ -46,6 +46,17 @@ def test_rate_coding_takes_binary_spikes(capsys: pytest.CaptureFixture[str]) -> 
     assert any("ternary" in note for note in record["notes"])  # the image has negative pixels
 
 
+def test_thresholds_can_be_searched_by_channel() -> None:
+    command = [*CNN, "--timesteps", "2", "--spikes", "integer"]
+    assert main([*command, "--calibration", "search", "--per-channel", "--out", "searched"]) == 0
+    assert main([*command, "--out", "usual"]) == 0
+    errors = [
+        json.loads(Path(run, "conversion.json").read_text())["network"]["sweep"][0]["output_error"]
+        for run in ("searched", "usual")
+    ]
+    assert errors[0] < errors[1]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -60,6 +71,8 @@ def test_rate_coding_takes_binary_spikes(capsys: pytest.CaptureFixture[str]) -> 
         (["--input-size", "-3"], "input_size"),
         (["--set", "coding.percentil=3"], "percentile"),
         (["--percentile", "101"], "percentile"),
+        (["--calibration", "guess"], "search"),
+        (["--outlier-channels", "-1"], "outlier_channels"),
         (["--data", "digits", "--input-size", "4"], "8"),
     ],
 )
