@@ -192,7 +192,7 @@ def _check_options(method: str, percentile: float, outlier_channels: int) -> Non
 
 def _channel_axes(network: SpikingNetwork) -> dict[str, int | None]:
     """Return the axis of the channels of each value that only convolutions, or only linear operators, read."""
-    operators = {one.module: one.operator for one in network.operators if one.module}
+    operators = {one.module: one.operator for one in network.operators if one.is_driven}
     encoders = network.encoders()
     axes: dict[str, int | None] = {}
     for node in network.graph.graph.nodes:

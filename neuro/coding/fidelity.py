@@ -42,7 +42,7 @@ def fidelity(
         inputs: a few samples, `[B, ...]`; the float results of all operators are held at once.
         timesteps: T to look at, rising.
     """
-    converted = [one for one in network.operators if one.kind in ("synapse", "product")]
+    converted = [one for one in network.operators if one.is_driven]
     expected = Recorder(captured.graph, {one.node for one in converted}).record(inputs)
     errors: dict[str, list[float]] = {one.module: [] for one in converted}
     modules = dict(network.graph.named_modules())

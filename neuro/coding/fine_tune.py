@@ -92,7 +92,7 @@ def distil(
         raise InputError("the network has no weight that requires a gradient; capture a module whose parameters do.")
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
     modules = dict(network.graph.named_modules())
-    layers = {one.node: modules[one.module] for one in network.operators if one.module}
+    layers = {one.node: modules[one.module] for one in network.operators if one.is_driven}
     losses = []
     for _ in range(epochs):
         total = 0.0

@@ -28,7 +28,7 @@ class Converted(NamedTuple):
         path: the module it came from.
         operator: such as `conv2d`.
         kind: a kind of `neuro.coding.operators`, or `kept` for one without a rule that was to stay as it is.
-        module: the `Synapse` or `Product` that took its place; empty for an operator that runs on values.
+        module: the `Synapse`, `Product` or `Ladder` that took its place; empty for an operator that runs on values.
     """
 
     node: str
@@ -36,6 +36,11 @@ class Converted(NamedTuple):
     operator: str
     kind: str
     module: str
+
+    @property
+    def is_driven(self) -> bool:
+        """Whether spikes drive it: a `Synapse` or a `Product`."""
+        return self.kind in ("synapse", "product")
 
 
 class SpikingNetwork(nn.Module):

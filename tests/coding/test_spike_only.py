@@ -9,6 +9,7 @@ from torch import nn
 from hardware_models.errors import InputError
 from neuro.capture import capture
 from neuro.coding.calibrate import calibrate
+from neuro.coding.fine_tune import distil
 from neuro.coding.ladder import Ladder
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import to_spiking
@@ -88,3 +89,14 @@ def test_values_outside_of_an_interval_are_found() -> None:
     (ladder,) = [name for name, one in network.graph.named_modules() if isinstance(one, Ladder)]
     assert out_of_reach(network, (x,)) == []
     assert out_of_reach(network, (x * 0,)) == [ladder]
+
+
+def test_such_a_network_is_distilled_layer_by_layer() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(32, 8)
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 4)).eval()
+    captured = capture(model, x, SPIKE_ONLY)
+    network = to_spiking(captured, STRICT, 2)
+    calibrate(network, [(x,)])
+    losses = distil(network, captured, [(x,)], epochs=20, learning_rate=1e-3)
+    assert losses[-1] < losses[0]
