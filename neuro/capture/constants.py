@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,19 +12,21 @@ from torch.fx.node import map_arg
 
 def depends_on_input(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes that depend on an input, if only on its shape."""
-    found: set[fx.Node] = set()
-    for node in graph.nodes:
-        if node.op == "placeholder" or any(one in found for one in node.all_input_nodes):
-            found.add(node)
-    return found
+    return _reached(graph, lambda node: True)
 
 
 def depends_on_values(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes whose values, and not only shapes, depend on what the inputs hold."""
+    return _reached(
+        graph, lambda node: not str(node.target).startswith("aten.sym_") and str(node.target) not in _MADE_LIKE
+    )
+
+
+def _reached(graph: fx.Graph, hands_on: Callable[[fx.Node], bool]) -> set[fx.Node]:
+    """Return the inputs, and the nodes that something of them reaches through nodes that hand it on."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
-        reads_shape = str(node.target).startswith("aten.sym_") or str(node.target) in _MADE_LIKE
-        if node.op == "placeholder" or (not reads_shape and any(one in found for one in node.all_input_nodes)):
+        if node.op == "placeholder" or (hands_on(node) and any(one in found for one in node.all_input_nodes)):
             found.add(node)
     return found
 

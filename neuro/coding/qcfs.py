@@ -105,7 +105,7 @@ def with_qcfs(captured: Captured, levels: int, batches: Iterable[tuple[Tensor, .
 
 
 def qcfs_to_spiking(
-    quantized: Captured, timesteps: int, batches: Sequence[tuple[Tensor, ...]], *, piece: int = 8
+    quantized: Captured, timesteps: int, batches: Sequence[tuple[Tensor, ...]], *, piece: int | None = None
 ) -> SpikingNetwork:
     """Convert a network of `with_qcfs` with the thresholds it learned: rate coding, binary spikes.
 
@@ -116,7 +116,7 @@ def qcfs_to_spiking(
         quantized: the trained network; left as it is.
         timesteps: T; at T = L the networks are nearly equal.
         batches: inputs to calibrate the other neurons with.
-        piece: timesteps computed at once.
+        piece: timesteps computed at once; None for as many as run well.
 
     Raises:
         InputError: no QCFS in the network, a learned threshold that is not positive, or no data.
