@@ -108,10 +108,8 @@ class DatasetInputs:
     def source(self) -> str:
         """Where the data came from and what was done to the pixels."""
         wanted = "" if self.normalise is None else f"; normalised as the network wants: {self.normalise}"
-        part = (
-            "" if self.dataset.train else "; there is no training part, so thresholds were chosen on the compared part"
-        )
-        return f"{self.dataset.source} {self.dataset.preprocessing}{wanted}{part}"
+        part = "its training part, as training presents it" if self.dataset.train else "the compared part itself"
+        return f"{self.dataset.source} {self.dataset.preprocessing}{wanted}; thresholds were chosen on {part}"
 
     def calibration(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         for images, _ in self._batches(self.dataset.train or self.dataset.test, count, shuffle_seed=0):

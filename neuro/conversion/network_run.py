@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hardware_models.comparison import Answer, compare, find_chips
 from hardware_models.convention_estimate import ConventionEstimate
-from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits_of
+from hardware_models.conventions import Convention, convention
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
 from neuro.capture import Captured, capture
@@ -31,6 +31,7 @@ from neuro.coding.spike_only import SPIKE_ONLY, out_of_reach
 from neuro.coding.sweep import SweepPoint, sweep
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import run_directory
+from neuro.conversion.estimates import estimate_forms
 from neuro.conversion.network_data import GivenInputs, NetworkData, load_network_data
 from neuro.conversion.network_spec import NetworkRunSpec, place_network_keywords, resolve_network_spec
 from neuro.conversion.summary import network_rows
@@ -80,7 +81,7 @@ def convert_network(
     """Convert a network into one whose products are driven by spikes; calibrate, compare, measure and cost it.
 
     Args:
-        model: a source such as `timm:resnet18`, or a module in evaluation mode.
+        model: a source such as `timm:resnet18`, or a module in evaluation mode, which is moved to the run's device.
         inputs: inputs to calibrate and compare on, each `[N, ...]`; needed for a module, and for a source in place of a
             data set.
         labels: of the inputs, `[N]`; None where there are none.
@@ -98,8 +99,9 @@ def convert_network(
     """
     name = model if isinstance(model, str) else type(model).__name__
     spec = resolve_network_spec(place_network_keywords({"model": name, **given}))
+    device = find_device(spec.device)
     tensors = (inputs,) if isinstance(inputs, Tensor) else inputs
-    data = None if tensors is None else GivenInputs(tensors, labels)
+    data = None if tensors is None else GivenInputs(tuple(x.to(device) for x in tensors), labels)
     source = None
     if isinstance(model, nn.Module):
         if tensors is None:
@@ -130,11 +132,18 @@ def run_network_conversion(
     rules, chips, device = convention(spec.convention), find_chips(spec.chips), find_device(spec.device)
     with run_directory(out, spec, resume=False) if out is not None else nullcontext():
         source = source or _load(spec)
+        if len(source.example) != 1:
+            raise InputError(
+                f"{source.name} takes {len(source.example)} inputs, and measuring follows one; fix the others in a "
+                "module around it, or convert it with neuro.capture and neuro.coding."
+            )
+        if isinstance(source.model, nn.Module):
+            source.model.to(device)
         data = data or load_network_data(spec, source.example, source.normalise, device)
         run = _Run(spec, source, data, device, say)
         run.convert()
         workloads = run.measure()
-        estimates = _estimates(rules, workloads)
+        estimates = estimate_forms(rules, workloads, "converted")
         record = run.record(rules, workloads, estimates)
         answers = compare(compared_forms(workloads), chips)
         if out is not None:
@@ -152,14 +161,6 @@ def _load(spec: NetworkRunSpec) -> Source:
         input_size=given.input_size,
         seed=spec.seed,
     )
-
-
-def _estimates(rules: Convention, workloads: dict[str, Workload]) -> dict[str, ConventionEstimate]:
-    estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
-    bits = rival_bits_of(workloads["converted"])
-    estimates["quantized"] = estimate_quantized(workloads["float"], bits)
-    estimates["spiking-quantized"] = estimate_quantized(workloads["converted"], bits)
-    return estimates
 
 
 class _Run:
@@ -186,7 +187,7 @@ class _Run:
         self.say(f"capture: {spec.network.source}, {self.source.parameters:,} parameters")
         written_out = SPIKE_ONLY if self.scheme.strictness == "spike-only" else {}
         self.captured = capture(self.source.model, tuple(x.to(self.device) for x in self.source.example), written_out)
-        self.network = to_spiking(self.captured, self.scheme, spec.timesteps, keep=coding.keep)
+        self.network = to_spiking(self.captured, self.scheme, spec.timesteps, keep=coding.keep).to(self.device)
         self._calibrate()
         self.say(f"compare: T = {', '.join(map(str, spec.points))}")
         batches = self.data.compared(spec.compared_samples)

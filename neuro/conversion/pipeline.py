@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from hardware_models.comparison import Answer, compare, find_chips
 from hardware_models.convention_estimate import ConventionEstimate
-from hardware_models.conventions import Convention, convention, estimate_quantized, rival_bits_of
+from hardware_models.conventions import convention
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import default_directory, load_spec, run_directory
+from neuro.conversion.estimates import estimate_forms
 from neuro.conversion.networks import (
     build_float_parent,
     build_spiking,
@@ -118,7 +119,7 @@ def run_conversion(
         run = _Run(spec, dataset, device, _build(spec, dataset, say), out, resume, say)
         run.train()
         workloads = run.measure()
-        estimates = estimate_forms(rules, workloads)
+        estimates = estimate_forms(rules, workloads, "spiking-merged")
         record = run.record(workloads, estimates)
         answers = compare(compared_forms(workloads), chips)
         spiking, float_parent = run.networks["spiking"], run.networks["float"]
@@ -127,15 +128,6 @@ def run_conversion(
             write_results(out, record, networks, workloads, estimates, answers)
             say(f"report: {out / 'report.html'}")
     return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, answers, out)
-
-
-def estimate_forms(rules: Convention, workloads: dict[str, Workload]) -> dict[str, ConventionEstimate]:
-    """Estimate each measured form, and two of them as if quantized to as many bits as the spikes carry."""
-    estimates = {form: rules.estimate(workload) for form, workload in workloads.items()}
-    bits = rival_bits_of(workloads["spiking-merged"])
-    estimates["quantized"] = estimate_quantized(workloads["float"], bits)
-    estimates["spiking-quantized"] = estimate_quantized(workloads["spiking-merged"], bits)
-    return estimates
 
 
 def _build(spec: RunSpec, dataset: Dataset, say: Say) -> dict[str, nn.Module]:

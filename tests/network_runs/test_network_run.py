@@ -144,3 +144,16 @@ def test_a_module_without_inputs_is_refused() -> None:
     model, _ = cnn()
     with pytest.raises(InputError, match="without inputs"):
         neuro.convert_network(model.eval())
+
+
+def test_a_network_of_two_inputs_is_refused_in_one_sentence() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.layer(x + y)
+
+    with pytest.raises(InputError, match="takes 2 inputs"):
+        neuro.convert_network(Sum().eval(), (torch.randn(4, 4), torch.randn(4, 4)), chips=["none"])
