@@ -54,7 +54,7 @@ def rival_bits(timesteps: int) -> int:
 
 
 WIDEST_RIVAL: Final = 8
-"""A network quantized to 8 bits after training loses next to nothing; a wider one would be no rival."""
+"""The width that quantization after training usually takes; a wider network would be an easy rival."""
 
 
 def rival_bits_of(workload: Workload) -> int:
