@@ -28,8 +28,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.capture import capture
-from neuro.capture.sources import load_source
 from neuro.coding.calibrate import CalibrationWarning, calibrate
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import to_spiking
@@ -38,7 +36,9 @@ from neuro.coding.sweep import sweep
 from neuro.data import load_dataset
 from neuro.data.base import Split
 from neuro.data.batching import TensorSplit
+from neuro.sources import load_source
 from neuro.weights import load_weights
+from quant.capture import capture
 
 
 @dataclass(frozen=True)

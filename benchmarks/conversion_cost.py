@@ -20,9 +20,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from neuro.capture import capture
-from neuro.capture.companions import import_timm
 from neuro.coding.rewrite import Scheme, to_spiking
+from neuro.sources.companions import import_timm
+from quant.capture import capture
 
 MODELS = (
     "deit_tiny_patch16_224",

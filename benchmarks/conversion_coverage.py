@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured, capture
-from neuro.capture.sources import load_source
 from neuro.coding.calibrate import calibrate
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import Scheme, to_spiking
+from neuro.sources import load_source
+from quant.capture import Captured, capture
 
 Share = Callable[[SpikingNetwork, tuple[Tensor, ...]], float]
 """What share of a network's operations are additions alone; asked for after each conversion where one is given."""

@@ -24,11 +24,11 @@ def most_megabytes() -> float:
 def measure(name: str) -> None:
     import torch
 
-    from neuro.capture import capture
-    from neuro.capture.sources import load_source
     from neuro.coding.calibrate import calibrate
     from neuro.coding.rewrite import to_spiking
     from neuro.coding.scheme import Scheme
+    from neuro.sources import load_source
+    from quant.capture import capture
 
     source = load_source(name)
     inputs = torch.randn(SAMPLES, *source.example[0].shape[1:])

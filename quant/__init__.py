@@ -1,1 +1,1 @@
-"""Low-bit variants of networks: binary, ternary and k-bit. Holds no code yet."""
+"""Low-bit variants of networks: binary, ternary and k-bit."""

@@ -71,7 +71,7 @@ def test_loading_does_not_load_torch(statement: str) -> None:
 FLOORS = [
     {"kernels", "weights"},
     {"records", "neurons", "data"},
-    {"models", "training", "profiling", "report", "capture"},
+    {"models", "training", "profiling", "report", "sources"},
     {"coding"},
     {"conversion", "bench"},
     {"cli"},

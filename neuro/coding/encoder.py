@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from neuro.capture.samples import SamplePlace
 from neuro.coding.clock import Clock
 from neuro.coding.coding import Coding
 from neuro.kernels.encode import SPIKES, encode
+from quant.capture.samples import SamplePlace
 
 
 class Encoder(nn.Module):

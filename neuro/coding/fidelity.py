@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from neuro.capture import Captured
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.synapse import Product, Synapse
+from quant.capture import Captured
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError, RunError
-from neuro.capture import Captured
 from neuro.coding.fidelity import Recorder
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.synapse import Product, Synapse
@@ -22,6 +21,7 @@ from neuro.data.base import Dataset
 from neuro.records import EpochRecord
 from neuro.training.loop import train
 from neuro.training.settings import TrainingSettings
+from quant.capture import Captured
 
 
 def fine_tune(

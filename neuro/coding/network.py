@@ -27,7 +27,7 @@ class Converted(NamedTuple):
         node: its name in the graph.
         path: the module it came from.
         operator: such as `conv2d`.
-        kind: a kind of `neuro.coding.operators`, or `kept` for one without a rule that was to stay as it is.
+        kind: a kind of `quant.capture.operators`, or `kept` for one without a rule that was to stay as it is.
         module: the `Synapse`, `Product` or `Ladder` that took its place; empty for an operator that runs on values.
     """
 

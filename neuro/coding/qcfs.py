@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured
 from neuro.coding.calibrate import calibrate
 from neuro.coding.network import SpikingNetwork
-from neuro.coding.operators import operator_name
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
+from quant.capture import Captured
+from quant.capture.operators import operator_name
 
 _PASS = ("view", "reshape", "_unsafe_view", "flatten", "permute", "transpose", "contiguous", "clone", "dropout",
          "max_pool1d", "max_pool2d", "max_pool3d")  # fmt: skip

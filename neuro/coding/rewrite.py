@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, fx
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured
-from neuro.capture.constants import attribute, depends_on_values, drop_unread, tensor_names
-from neuro.capture.samples import SamplePlace, where
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS, Coding
 from neuro.coding.encoder import Encoder
 from neuro.coding.network import Converted, SpikingNetwork
-from neuro.coding.operators import KINDS, Kind, kind_of, operator_name
 from neuro.coding.scheme import Scheme
 from neuro.coding.spike_only import COMPARISONS, ladder_of
 from neuro.coding.synapse import Current, Product, Synapse
+from quant.capture import Captured
+from quant.capture.constants import attribute, depends_on_values, drop_unread, tensor_names
+from quant.capture.operators import KINDS, Kind, kind_of, operator_name
+from quant.capture.samples import SamplePlace, where
 
 _BIAS = 2
 """Which argument of a convolution or linear operator is its bias."""

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from neuro.capture.samples import SamplePlace
 from neuro.coding.clock import Clock
 from neuro.coding.coding import Coding
 from neuro.kernels.encode import decode
+from quant.capture.samples import SamplePlace
 
 Linear = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """`operator(spikes, weight, bias)`: linear in the spikes, plus the bias `[C]` where there is one."""

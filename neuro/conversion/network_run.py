@@ -19,8 +19,6 @@ from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import Convention, convention
 from hardware_models.errors import InputError
 from hardware_models.workload import Workload
-from neuro.capture import Captured, capture
-from neuro.capture.sources import Source, load_source
 from neuro.coding.calibrate import CalibrationWarning, InputRange, calibrate
 from neuro.coding.fidelity import Fidelity, fidelity
 from neuro.coding.ladder import Ladder
@@ -39,6 +37,8 @@ from neuro.conversion.write import write_results
 from neuro.profiling import profile
 from neuro.records import ConversionRecord, NetworkRecord, OperatorRecord, SweepRecord
 from neuro.report.compared_forms import compared_forms
+from neuro.sources import Source, load_source
+from quant.capture import Captured, capture
 
 Say = Callable[[str], None]
 
@@ -135,7 +135,7 @@ def run_network_conversion(
         if len(source.example) != 1:
             raise InputError(
                 f"{source.name} takes {len(source.example)} inputs, and measuring follows one; fix the others in a "
-                "module around it, or convert it with neuro.capture and neuro.coding."
+                "module around it, or convert it with quant.capture and neuro.coding."
             )
         if isinstance(source.model, nn.Module):
             source.model.to(device)

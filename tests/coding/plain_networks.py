@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
-from neuro.capture import Captured, capture
+from quant.capture import Captured, capture
 
 
 @dataclass(frozen=True)

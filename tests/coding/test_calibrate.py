@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured, capture
 from neuro.coding.calibrate import Calibration, CalibrationWarning, InputRange, calibrate
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
+from quant.capture import Captured, capture
 
 POWER = Scheme("differential", "power-of-two", 12)
 BINARY = Scheme("rate", "binary", 1)

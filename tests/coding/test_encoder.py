@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from neuro.capture import SamplePlace, capture
 from neuro.coding.calibrate import calibrate
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS
@@ -18,6 +17,7 @@ from neuro.coding.encoder import Encoder
 from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import Scheme, to_spiking
 from neuro.coding.synapse import Current, Product
+from quant.capture import SamplePlace, capture
 
 FIRST = SamplePlace(0, 1, 2)
 

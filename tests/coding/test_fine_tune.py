@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError, RunError
-from neuro.capture import Captured, capture
 from neuro.coding.calibrate import CalibrationWarning, calibrate
 from neuro.coding.fine_tune import distil, fine_tune
 from neuro.coding.network import SpikingNetwork
@@ -21,6 +20,7 @@ from neuro.coding.scheme import Scheme
 from neuro.data.base import Dataset
 from neuro.data.batching import Normalise, TensorSplit
 from neuro.training.settings import TrainingSettings
+from quant.capture import Captured, capture
 
 CLASSES = 4
 

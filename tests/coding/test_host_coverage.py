@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from neuro.capture import capture
-from neuro.capture.companions import import_transformers
-from neuro.capture.sources import load_source
 from neuro.coding.calibrate import calibrate
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
+from neuro.sources import load_source
+from neuro.sources.companions import import_transformers
+from quant.capture import capture
 
 NEEDS = {
     name: pytest.mark.skipif(importlib.util.find_spec(name) is None, reason=f"{name} is not installed")

@@ -11,10 +11,10 @@ from plain_networks import CASES, Of, captured, r
 from torch import Tensor, fx, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured, capture
-from neuro.capture.constants import depends_on_values
-from neuro.coding.operators import kind_of, operator_name
 from neuro.coding.rewrite import Scheme, to_spiking
+from quant.capture import Captured, capture
+from quant.capture.constants import depends_on_values
+from quant.capture.operators import kind_of, operator_name
 
 LINEAR = ("synapse", "scale", "add", "reduce", "move")
 
@@ -70,7 +70,7 @@ def kinds(model: nn.Module, *inputs: Tensor) -> dict[str, str]:
 
 
 def test_a_lie_in_the_table_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("neuro.coding.operators", fromlist=["KINDS"]).KINDS, "relu", "move")
+    monkeypatch.setitem(__import__("quant.capture.operators", fromlist=["KINDS"]).KINDS, "relu", "move")
     check = Superposition(capture(nn.ReLU().eval(), (r(2, 4),)))
     check.run(r(2, 4))
     assert check.wrong == ["move aten.relu.default"]

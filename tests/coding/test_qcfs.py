@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import Captured, capture
 from neuro.coding.calibrate import CalibrationWarning, calibrate
 from neuro.coding.qcfs import QCFS, qcfs_to_spiking, with_qcfs
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
+from quant.capture import Captured, capture
 
 
 def test_the_staircase_by_hand() -> None:

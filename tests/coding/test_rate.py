@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from neuro.capture import Captured, SamplePlace, capture
 from neuro.coding.calibrate import CalibrationWarning, calibrate
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS
@@ -20,6 +19,7 @@ from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
 from neuro.coding.sweep import sweep
+from quant.capture import Captured, SamplePlace, capture
 
 
 def spikes_of(values: Tensor, unit: float, spikes: str = "binary", levels: int = 1) -> Tensor:

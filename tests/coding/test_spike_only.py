@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from hardware_models.errors import InputError
-from neuro.capture import capture
 from neuro.coding.calibrate import calibrate
 from neuro.coding.fine_tune import distil
 from neuro.coding.ladder import Ladder
@@ -15,6 +14,7 @@ from neuro.coding.network import SpikingNetwork
 from neuro.coding.rewrite import to_spiking
 from neuro.coding.scheme import Scheme
 from neuro.coding.spike_only import SPIKE_ONLY, out_of_reach
+from quant.capture import capture
 
 STRICT = Scheme(strictness="spike-only")
 

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from neuro.capture import SamplePlace
 from neuro.coding.clock import Clock
 from neuro.coding.coding import CODINGS
 from neuro.coding.synapse import Current, Product, Synapse
+from quant.capture import SamplePlace
 
 STEPS, BATCH = 5, 2
 by_coding = pytest.mark.parametrize("coding", CODINGS)

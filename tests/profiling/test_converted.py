@@ -8,10 +8,10 @@ import torch
 from counting import by_ones, layer
 from torch import nn
 
-from neuro.capture import capture
 from neuro.coding.calibrate import calibrate
 from neuro.coding.rewrite import Scheme, to_spiking
 from neuro.profiling import profile
+from quant.capture import capture
 
 TIMESTEPS = 5
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.capture import capture
+from quant.capture import capture
 
 
 def noise(*shape: int) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from hardware_models.errors import InputError
-from neuro.capture.companions import import_timm
-from neuro.capture.complaints import said
-from neuro.capture.source import BATCH, Size, Source, image_settings, in_evaluation, not_installed
+from neuro.sources.companions import import_timm
+from neuro.sources.source import BATCH, Size, Source, image_settings, in_evaluation, not_installed
+from quant.capture.complaints import said
 
 
 def from_timm(name: str, size: Size) -> Source:

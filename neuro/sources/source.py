@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from hardware_models.errors import InputError
-from neuro.capture.export import check_inputs
 from neuro.data.batching import Normalise
+from quant.capture.export import check_inputs
 
 Size = tuple[int, ...] | None
 """Of one sample: the side of square images, or its whole shape; None for the network's own."""

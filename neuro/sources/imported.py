@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError, unknown_name
-from neuro.capture.complaints import line_of, said
-from neuro.capture.source import Size, Source, image_settings, in_evaluation, noise
+from neuro.sources.source import Size, Source, image_settings, in_evaluation, noise
+from quant.capture.complaints import line_of, said
 
 
 def from_factory(given: str, size: Size) -> Source:

@@ -15,8 +15,8 @@ from torch import nn
 from torch.export import Dim
 
 from hardware_models.errors import InputError
-from neuro.capture import capture
-from neuro.capture.sources import load_source
+from neuro.sources import load_source
+from quant.capture import capture
 
 X = torch.randn(2, 1, 5, 5, generator=torch.Generator().manual_seed(0))
 

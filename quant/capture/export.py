@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_map_only
 
 from hardware_models.errors import InputError
-from neuro.capture.complaints import batch_complaint, complaint, forward_complaint, quiet
+from quant.capture.complaints import batch_complaint, complaint, forward_complaint, quiet
 
 Inputs = dict[str, Tensor] | tuple[Tensor, ...]
 """The example inputs of a network, by position or by the names that its `forward` has for them."""

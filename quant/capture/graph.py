@@ -15,13 +15,13 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 
 from hardware_models.errors import InputError
-from neuro.capture.complaints import quiet
-from neuro.capture.constants import compute_constants, drop_unread, tensor_names
-from neuro.capture.export import Inputs, check_inputs, doubled, export, positional
-from neuro.capture.normalization import fold_batch_norm
-from neuro.capture.outputs import first_output, named_leaves
-from neuro.capture.samples import SamplePlace, batch_symbol, find_samples, line
-from neuro.capture.written_out import written_out
+from quant.capture.complaints import quiet
+from quant.capture.constants import compute_constants, drop_unread, tensor_names
+from quant.capture.export import Inputs, check_inputs, doubled, export, positional
+from quant.capture.normalization import fold_batch_norm
+from quant.capture.outputs import first_output, named_leaves
+from quant.capture.samples import SamplePlace, batch_symbol, find_samples, line
+from quant.capture.written_out import written_out
 
 _AGREEMENT = 1e-3
 """Largest difference between graph and network, of the output's norm: far above rounding, far below a wrong rule."""

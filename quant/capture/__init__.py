@@ -1,6 +1,6 @@
 """From a network, whatever it was written with, to a graph of plain operators that can be read and rewritten."""
 
-from neuro.capture.graph import Captured, capture
-from neuro.capture.samples import SamplePlace
+from quant.capture.graph import Captured, capture
+from quant.capture.samples import SamplePlace
 
 __all__ = ["Captured", "SamplePlace", "capture"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from neuro.capture import Captured, SamplePlace, capture
+from quant.capture import Captured, SamplePlace, capture
 
 
 def noise(*shape: int) -> Tensor:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hardware_models.errors import InputError
 
-_INSIDE = (Path(torch.__file__).parent, Path(__file__).parents[1])
+_INSIDE = (Path(torch.__file__).parent, Path(__file__).parents[1], Path(__file__).parents[2] / "neuro")
 """Code of these folders is no user's."""
 
 _CALLER = Path(__file__).with_name("export.py")

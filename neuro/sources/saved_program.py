@@ -19,7 +19,7 @@ import torch
 from torch.export import ExportedProgram
 
 from hardware_models.errors import InputError
-from neuro.capture.source import Size, Source
+from neuro.sources.source import Size, Source
 
 _PARTS = re.compile(
     r"models/\w+\.json|data/(weights|constants)/((weight|tensor)_\d+|\w+_config\.json)|data/sample_inputs/\w+\.pt"

@@ -13,10 +13,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from hardware_models.errors import InputError
-from neuro.capture import capture
-from neuro.capture.companions import import_timm, import_transformers
-from neuro.capture.source import Source
-from neuro.capture.sources import load_source
+from neuro.sources import load_source
+from neuro.sources.companions import import_timm, import_transformers
+from neuro.sources.source import Source
+from quant.capture import capture
 
 
 @pytest.fixture(scope="module")

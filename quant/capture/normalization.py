@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, fx, nn
 
 from hardware_models.errors import InputError
-from neuro.capture.constants import attribute
-from neuro.capture.samples import line, where
+from quant.capture.constants import attribute
+from quant.capture.samples import line, where
 
 aten = torch.ops.aten
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.capture.companions import import_transformers
-from neuro.capture.complaints import said
-from neuro.capture.source import BATCH, Size, Source, in_evaluation, not_installed
 from neuro.data.batching import Normalise
+from neuro.sources.companions import import_transformers
+from neuro.sources.source import BATCH, Size, Source, in_evaluation, not_installed
+from quant.capture.complaints import said
 
 _USUAL_SIDE = 224
 """Side of images where a network takes any and its configuration names none."""

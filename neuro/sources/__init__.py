@@ -17,11 +17,11 @@ import torch
 from torch.export import ExportedProgram
 
 from hardware_models.errors import InputError
-from neuro.capture.imported import from_factory
-from neuro.capture.saved_program import from_program
-from neuro.capture.source import Size, Source
-from neuro.capture.timm_networks import from_timm
-from neuro.capture.transformers_networks import from_transformers
+from neuro.sources.imported import from_factory
+from neuro.sources.saved_program import from_program
+from neuro.sources.source import Size, Source
+from neuro.sources.timm_networks import from_timm
+from neuro.sources.transformers_networks import from_transformers
 from neuro.weights import load_weights
 
 __all__ = ["Source", "load_source"]

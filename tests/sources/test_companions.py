@@ -42,7 +42,7 @@ def test_the_operators_are_declared_and_stay(tmp_path: Path) -> None:
     package(tmp_path, "torchvision", NEEDS_OPERATORS)
     code = """
 import gc, torch
-from neuro.capture.companions import import_torchvision
+from neuro.sources.companions import import_torchvision
 import_torchvision(); import_torchvision(); gc.collect()
 import torchvision
 print(torchvision.part.count, torch.ops.torchvision.nms.default._schema)
@@ -55,7 +55,7 @@ def test_one_that_loads_is_left_alone(tmp_path: Path) -> None:
     package(tmp_path, "torchvision", "from torchvision import part\n")
     code = """
 import torch
-from neuro.capture.companions import import_torchvision
+from neuro.sources.companions import import_torchvision
 import_torchvision()
 print(hasattr(torch.ops.torchvision, "nms"))
 """
@@ -65,7 +65,7 @@ print(hasattr(torch.ops.torchvision, "nms"))
 def test_another_fault_is_not_hidden(tmp_path: Path) -> None:
     package(tmp_path, "torchvision", "raise RuntimeError('something else')")
     code = """
-from neuro.capture.companions import import_torchvision
+from neuro.sources.companions import import_torchvision
 try:
     import_torchvision()
 except RuntimeError as error:
@@ -79,7 +79,7 @@ def test_transformers_does_without_a_torchaudio_that_cannot_load(tmp_path: Path)
     package(tmp_path, "torchaudio", "raise OSError('libc10_cuda.so: cannot open shared object file')")
     code = """
 import sys
-from neuro.capture.companions import import_transformers
+from neuro.sources.companions import import_transformers
 found = import_transformers()
 from transformers.utils import is_torchaudio_available
 print(is_torchaudio_available(), "torchaudio" in sys.modules, found.__name__)

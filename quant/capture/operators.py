@@ -1,12 +1,12 @@
-"""What becomes of each operator of a captured graph.
+"""What kind each operator of a captured graph is; spikes and low bits both go by it.
 
-    synapse   linear in its one operand that depends on the input, with weights: driven by spikes
-    product   bilinear in two operands that depend on the input: driven by the spikes of both
+    synapse   linear in its one operand that depends on the input, with weights
+    product   bilinear in two operands that depend on the input
     scale     times a constant
     add       sums of values, constants included
     reduce    sums and means over axes, pooling by averages, interpolation, Fourier transforms: linear, without weights
     move      only moves values, or copies them; chooses by what does not depend on floating point values
-    nonlinear everything else, computed exactly on the value
+    nonlinear everything else
     index     computes sizes, or takes a result out of several
 
 and where nothing may be computed in floating point (`neuro.coding.spike_only`), what would be nonlinear is
@@ -103,7 +103,7 @@ def operator_name(node: fx.Node) -> str:
 
 
 def kind_of(node: fx.Node, dynamic: Collection[fx.Node]) -> Kind | None:
-    """Return what becomes of a node; None where there is no rule.
+    """Return the kind of a node; None where there is no rule.
 
     Args:
         node: calls an operator.
