@@ -50,7 +50,11 @@ class Captured:
 
 
 def capture(
-    model: nn.Module | ExportedProgram, example: Tensor | Inputs, also_written_out: Mapping[Any, Any] | None = None
+    model: nn.Module | ExportedProgram,
+    example: Tensor | Inputs,
+    also_written_out: Mapping[Any, Any] | None = None,
+    *,
+    fold: bool = True,
 ) -> Captured:
     """Capture `model` with a dynamic batch.
 
@@ -59,6 +63,7 @@ def capture(
         example: its input, inputs by position, or inputs by name, each with the batch as first axis. The graph is run
             on them: to find the samples, and to see that it computes what the module does.
         also_written_out: further decompositions of operators, as `ExportedProgram.run_decompositions` takes them.
+        fold: fold BatchNorm; else it stays an operator of the graph, for a network that is to be trained.
 
     Returns:
         The graph of the first output that is a floating point tensor with the batch as first axis; it computes what
@@ -75,9 +80,10 @@ def capture(
         program, answer = module, None
     else:
         program, answer = export(module, inputs)
-    graph, output, others = _plain_graph(program, [path for path, _ in named_leaves(answer)], also_written_out or {})
+    names = [path for path, _ in named_leaves(answer)]
+    graph, output, others = _plain_graph(program, names, also_written_out or {})
     compute_constants(graph)
-    folded = fold_batch_norm(graph)
+    folded = fold_batch_norm(graph) if fold else {}
     drop_unread(graph, tensor_names(graph))
     samples = find_samples(graph, positional(inputs))
     result = samples[_output(graph.graph).name]
@@ -99,6 +105,7 @@ def _plain_graph(
     assert isinstance(module, fx.GraphModule)
     graph = module.graph
     graph.set_codegen(fx.graph.CodeGen())
+    graph._tracer_cls = None  # torch.export's own cannot be made again where the graph is unpickled
     batch_symbol(graph)
     written = _without_writes(graph)
     output = graph.output_node()

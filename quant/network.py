@@ -1,0 +1,100 @@
+"""`QuantizedNetwork`: a captured network with quantizers on what its operators read."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor, fx, nn
+
+from hardware_models.errors import InputError
+from quant.quantizers import Quantizer, every
+from quant.recipes import Recipe
+
+WEIGHTS: Final = "weight_quantizers"
+VALUES: Final = "quantizers"
+"""Where a network holds the quantizers of its weights, by their names, and those of its values."""
+
+
+class Quantized(NamedTuple):
+    """What became of one operator.
+
+    Attributes:
+        node: its name in the graph.
+        path: the module it came from.
+        operator: such as `conv2d`.
+        kind: of `quant.capture.operators`, or `kept` for one without a rule that was to stay in floating point.
+        weight: name of its weight's quantizer; empty where it has none.
+        inputs: names of the quantizers of what it reads, in order; empty where it reads values as they are.
+        parameter: name of its weight; empty where it has none.
+    """
+
+    node: str
+    path: str
+    operator: str
+    kind: str
+    weight: str = ""
+    inputs: tuple[str, ...] = ()
+    parameter: str = ""
+
+
+class QuantizedNetwork(nn.Module):
+    """Runs a network whose values are held by few bits, simulated in floating point.
+
+    A spiking variant presents its input in each of T timesteps, `[T B, ...]` inside, and answers with the mean.
+
+    Attributes:
+        layers: the graph; parameters keep the names they had.
+        recipe: what it was made by.
+        timesteps: T; 1 where nothing fires.
+        operators: what became of each operator, in order.
+        notes: what the reader has to know, as sentences.
+    """
+
+    def __init__(
+        self,
+        layers: fx.GraphModule,
+        recipe: Recipe,
+        timesteps: int,
+        operators: tuple[Quantized, ...],
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.layers, self.recipe, self.timesteps = layers, recipe, timesteps
+        self.operators, self.notes = operators, notes
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return the output, `[B, ...]`, for inputs `[B, ...]`."""
+        if self.timesteps == 1:
+            output: Tensor = self.layers(*inputs)
+            return output
+        output = self.layers(*(torch.cat([x] * self.timesteps) for x in inputs))
+        return output.unflatten(0, (self.timesteps, inputs[0].shape[0])).mean(0)
+
+    def quantizers(self) -> dict[str, Quantizer]:
+        """Return the quantizers by the names that `operators` uses."""
+        return every(self.layers)
+
+    def bits(self) -> int:
+        """Return how many bits the weights and other tensors take: quantized ones their width, others 32 a number.
+
+        Scales count as others; what a quantizer learned for activations counts too.
+        """
+        widths = {one.parameter: self.quantizers()[one.weight].bits for one in self.operators if one.weight}
+        kept = {**dict(self.layers.named_parameters()), **dict(self.layers.named_buffers())}
+        return sum(tensor.numel() * widths.get(name, 8 * tensor.element_size()) for name, tensor in kept.items())
+
+
+def check_finite(network: nn.Module) -> None:
+    """Refuse scales that are zero, NaN or infinite.
+
+    Raises:
+        InputError: the first of them.
+    """
+    for name, quantizer in every(network).items():
+        for part, value in quantizer.named_parameters():
+            if part in ("scale_", "clip_", "threshold_") and not bool((value.isfinite() & (value != 0)).all()):
+                raise InputError(
+                    f"{name}.{part} holds {float(value.detach().flatten()[0])}, expected a finite scale other than 0; "
+                    "calibrate the network again, or train it with a lower learning rate."
+                )
