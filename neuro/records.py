@@ -25,10 +25,12 @@ SCHEMA: Final = "neuro.conversion/1"
 ESTIMATES_SCHEMA: Final = "neuro.estimates/1"
 
 
-FormKey = Literal["float", "float-merged", "spiking", "spiking-merged", "converted", "quantized", "spiking-quantized"]
+FormKey = Literal[
+    "float", "float-merged", "spiking", "spiking-merged", "converted", "low-bit", "quantized", "spiking-quantized"
+]
 """The forms of one network: the floating-point parent and the spiking variant, each as trained and merged, or the
-network that was given (`float`) and what it was converted into; the parent quantized to ceil(log2(T + 1)) bits, and the
-spiking inference form with weights of as many bits."""
+network that was given (`float`) and what it was converted into (`converted` to spikes, or `low-bit`); the parent
+quantized to ceil(log2(T + 1)) bits, and the spiking inference form with weights of as many bits."""
 
 
 WORKLOAD_FILES: dict[FormKey, str] = {
@@ -42,6 +44,9 @@ WORKLOAD_FILES: dict[FormKey, str] = {
 
 NETWORK_WORKLOAD_FILES: dict[FormKey, str] = {"converted": "workload.json", "float": "workload-float.json"}
 """The forms that are measured of a network that was given."""
+
+LOW_BIT_WORKLOAD_FILES: dict[FormKey, str] = {"low-bit": "workload.json", "float": "workload-float.json"}
+"""The forms that are measured of a low-bit conversion."""
 
 
 class _Document(BaseModel):
@@ -170,6 +175,51 @@ class NetworkRecord(_Document):
     float_accuracy: float | None = None
 
 
+class LowBitOperator(_Document):
+    """What became of one operator of a low-bit network.
+
+    Attributes:
+        path: the module it came from.
+        operator: such as `conv2d`.
+        kind: `synapse`, `product`, `add`, `nonlinear`, ... as of `quant.capture.operators`; `norm`, or `kept` (no rule,
+            left in floating point as asked).
+        weight: how its weight is held, such as `binary, 64 scales`; empty without a weight.
+        inputs: how what it reads is held; empty where it reads values as they come.
+        error: of its result against the float network's, relative; None where nothing of it is quantized.
+    """
+
+    path: str
+    operator: str
+    kind: str
+    weight: str = ""
+    inputs: list[str] = Field(default_factory=list)
+    error: float | None = None
+
+
+class LowBitRecord(_Document):
+    """What became of a network that was quantized.
+
+    Attributes:
+        recipe: its name, with what it is in `summary`.
+        method: `ptq` or `qat`.
+        operators: every operator met, in order.
+        output_error: median over samples of |y_q - y| / |y| against the float network.
+        agreement: share of samples with the float network's largest output.
+        compared_samples: samples behind both, and behind the accuracies.
+        stored_bits: of all parameters and buffers, quantized weights at their width; `float_bits` of the float network.
+    """
+
+    recipe: str
+    summary: str
+    method: str
+    operators: list[LowBitOperator]
+    output_error: float
+    agreement: float
+    compared_samples: int
+    stored_bits: int
+    float_bits: int
+
+
 class ConversionRecord(_Document):
     """What became of the network.
 
@@ -184,6 +234,7 @@ class ConversionRecord(_Document):
         merge_error: largest difference that merging makes to the output of a convolution, each given what it
             really sees, relative to that convolution's largest output; None where nothing is merged.
         network: what became of a network that was given; None for an architecture.
+        low_bit: what became of a network that was quantized; None for others.
         notes: anything else, one sentence each.
     """
 
@@ -203,6 +254,7 @@ class ConversionRecord(_Document):
     training: dict[str, list[EpochRecord]] = Field(default_factory=dict)
     merge_error: float | None = None
     network: NetworkRecord | None = None
+    low_bit: LowBitRecord | None = None
     notes: list[str] = Field(default_factory=list)
 
 
@@ -213,3 +265,10 @@ class Estimates(BaseModel):
 
     schema_version: Literal["neuro.estimates/1"] = Field(default=ESTIMATES_SCHEMA, alias="schema")
     estimates: dict[FormKey, ConventionEstimate] = Field(min_length=1)
+
+
+def workload_files(record: ConversionRecord) -> dict[FormKey, str]:
+    """Return the measured forms of a run and the files that hold them."""
+    if record.low_bit:
+        return LOW_BIT_WORKLOAD_FILES
+    return NETWORK_WORKLOAD_FILES if record.network else WORKLOAD_FILES

@@ -59,6 +59,12 @@ class Quantizer(nn.Module):
     def initialise(self, x: Tensor, method: RangeMethod = "mse", percentile: float = 99.99) -> None:
         """Choose the state by values that were observed, `[n, ...]` as in `forward`; some need none."""
 
+    def words(self) -> str:
+        """Say for people what it does, such as `4 bit signed, 64 scales`."""
+        scales = 1 if self.axis is None else max((p.numel() for p in self.parameters()), default=0)
+        by_channel = "" if self.axis is None else f", {scales} scales" if scales > 1 else ", by channel"
+        return f"{self.bits} bit{' signed' if self.signed else ''}{by_channel}"
+
     def _along(self, value: Tensor, x: Tensor) -> Tensor:
         """A value for each channel, in a shape that broadcasts to x."""
         if self.axis is None:
@@ -321,6 +327,8 @@ class Spikes(Quantizer):
     """
 
     threshold_: Tensor
+    elementwise_neuron = True
+    """For who measures networks: each value is a neuron of its own."""
 
     def __init__(
         self, timesteps: int, leak: float = 1.0, membrane_bits: int | None = None, place: tuple[int, int] = (0, 1)
@@ -348,6 +356,10 @@ class Spikes(Quantizer):
     def initialise(self, x: Tensor, method: RangeMethod = "mse", percentile: float = 99.99) -> None:
         high = find_range(self._rows(x), method, self.timesteps, symmetric=False, percentile=percentile)[1]
         _set(self.threshold_, torch.where(high > _TINY, high, torch.ones_like(high)))
+
+    def words(self) -> str:
+        membrane = f", {self.membrane_bits}-bit membrane" if self.membrane_bits else ""
+        return f"spikes{membrane}"
 
     def extra_repr(self) -> str:
         return f"timesteps={self.timesteps}, leak={self.leak}, membrane_bits={self.membrane_bits}"

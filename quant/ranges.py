@@ -17,7 +17,9 @@ from hardware_models.errors import InputError, unknown_name
 
 RangeMethod = Literal["minmax", "percentile", "mse", "histogram"]
 
-_SHRINKS: Final = 100
+_SHRINKS: Final = 64
+_MOST_VALUES: Final = 1 << 16
+"""Of so many values at most the error of a range is estimated."""
 _BINS: Final = 2048
 
 
@@ -77,6 +79,8 @@ def _quantiles(values: Tensor, percentile: float, symmetric: bool) -> tuple[Tens
 
 
 def _least_error(values: Tensor, low: Tensor, high: Tensor, levels: int) -> tuple[Tensor, Tensor]:
+    every = max(1, values.numel() // max(_MOST_VALUES, 256 * len(values)))
+    values = values[:, :: every | 1]  # odd, so as not to meet the same taps of a kernel only
     best = torch.full_like(low, torch.inf)
     found = torch.ones_like(low)
     for shrink in torch.linspace(1, 1 / _SHRINKS, _SHRINKS).tolist():

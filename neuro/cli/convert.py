@@ -25,6 +25,12 @@ with itself as T grows.
   neuro convert --model timm:deit_tiny_patch16_224 --timesteps 16
   neuro convert --model timm:resnet18 --weights resnet18.safetensors --data folder:PHOTOS \\
       --sweep-timesteps 1,2,4,8,16,32 --coding rate
+
+With --to, it becomes a low-bit variant instead, by a named recipe: calibrated (ptq), or trained
+with straight-through gradients (qat).
+
+  neuro convert --model timm:tf_efficientnet_lite0 --to w8a8 --data folder:PHOTOS
+  neuro convert --model mymodule:network --to w1a1 --method qat --data fashion-mnist --epochs 10
 """
 
 
@@ -51,7 +57,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.add_argument(
         "--levels", metavar="N", type=int, help="thresholds of a neuron, or most unit spikes (the kind's)"
     )
-    given.add_argument("--calibration", metavar="HOW", help="thresholds by percentile, max or search (percentile)")
+    given.add_argument(
+        "--calibration",
+        metavar="HOW",
+        help="thresholds by percentile, max or search (percentile); --to: ranges by mse, minmax, percentile (mse)",
+    )
     given.add_argument(
         "--per-channel", action="store_const", const=True, help="thresholds for each channel that an operator reads"
     )
@@ -71,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     given.add_argument(
         "--weights-by-order", action="store_const", const=True, help="match --weights by order instead of by name"
     )
+    low_bit = parser.add_argument_group("a low-bit variant of a network that is given")
+    low_bit.add_argument(
+        "--to", metavar="RECIPE", help="w8a8, w4a4, w1a1, reactnet, bitnet, spike-w1, ... (neuro recipes), or a file"
+    )
+    low_bit.add_argument("--method", metavar="NAME", help="ptq calibrates, qat trains (ptq)")
+    low_bit.add_argument("--rounding", metavar="HOW", help="of weights, ptq: nearest, gptq or adaround (nearest)")
+    low_bit.add_argument("--float-epochs", metavar="N", type=int, help="train the network itself before (0)")
     work = parser.add_argument_group("data and training")
     work.add_argument("--data", metavar="NAME", help="digits, fashion-mnist[:DIR] or folder:DIR (digits)")
     work.add_argument("--image-size", metavar="PIXELS", type=int, help="side of the images (the variant's own)")
@@ -106,6 +123,9 @@ def run(args: argparse.Namespace) -> int:
     from neuro.conversion.spec import read_settings
 
     settings = read_settings(args.config) if args.config else {}
+    if args.to or "recipe" in settings:
+        return _convert_to_low_bits(args, settings)
+    _refuse(args, _LOW_BIT_FLAGS, "low-bit variants, see --to")
     if "network" in settings or is_network_source(args.model or ""):
         return _convert_network(args, settings)
     return _convert_architecture(args, settings)
@@ -154,6 +174,37 @@ def _convert_network(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     print_summary(found.record, Terminal())
     assert found.record.network is not None
     print_sweep(found.record.network, Terminal())
+    if found.chips:
+        print_comparison(found.chips, Terminal())
+    return 0
+
+
+def _convert_to_low_bits(args: argparse.Namespace, settings: dict[str, Any]) -> int:
+    from neuro.cli.terminal import Terminal
+    from neuro.conversion.directory import default_directory
+    from neuro.conversion.low_bit_run import run_low_bit_conversion
+    from neuro.conversion.low_bit_spec import LowBitSpec, place_low_bit_keywords, resolve_low_bit_spec
+    from neuro.conversion.spec import merge_settings, parse_assignment
+    from neuro.report import print_summary
+    from neuro.report.chips import print_comparison
+    from neuro.report.low_bit_section import lead
+
+    _refuse(args, _NOT_LOW_BIT, "other conversions than --to")
+    flags = [key for key in (*_FLAGS, *_NETWORK_FLAGS, *_LOW_BIT_FLAGS, "to") if key not in _NOT_LOW_BIT]
+    settings = merge_settings(settings, place_low_bit_keywords({key: getattr(args, key) for key in flags}))
+    for text in args.assignments:
+        settings = merge_settings(settings, parse_assignment(text, LowBitSpec))
+    spec = resolve_low_bit_spec(settings)
+    console = Terminal(soft_wrap=True)
+    found = run_low_bit_conversion(
+        spec,
+        args.out or default_directory(spec),
+        resume=args.resume,
+        say=lambda text: console.print(text, markup=False),
+    )
+    print_summary(found.record, Terminal())
+    assert found.record.low_bit is not None
+    console.print(lead(found.record.low_bit), markup=False)
     if found.chips:
         print_comparison(found.chips, Terminal())
     return 0
@@ -212,3 +263,12 @@ _NETWORK_FLAGS = (
     "weights_by_order",
 )
 """Those that only a given network knows."""
+
+_LOW_BIT_FLAGS = ("method", "rounding", "float_epochs")
+"""Those that only a low-bit conversion knows, beside --to."""
+
+_NOT_LOW_BIT = (
+    *("variant", "neuron", "surrogate", "attention", "coding", "sweep", "spikes", "levels"),
+    *("per_channel", "outlier_channels", "strictness"),
+)
+"""Those that it does not know."""

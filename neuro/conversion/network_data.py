@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from hardware_models.errors import InputError
 from neuro.coding.sweep import Labelled
-from neuro.conversion.network_spec import NetworkRunSpec
+from neuro.conversion.spec import DataSpec
 from neuro.data import Dataset, load_dataset
 from neuro.data.base import Split
 from neuro.data.batching import Normalise
@@ -111,6 +112,13 @@ class DatasetInputs:
         part = "its training part, as training presents it" if self.dataset.train else "the compared part itself"
         return f"{self.dataset.source} {self.dataset.preprocessing}{wanted}; thresholds were chosen on {part}"
 
+    def as_dataset(self) -> Dataset:
+        """Return the data set with images as the network wants them, to train on."""
+        train = self.dataset.train and _Wanted(self.dataset.train, self)
+        return dataclasses.replace(
+            self.dataset, train=train, test=_Wanted(self.dataset.test, self), in_channels=self.channels
+        )
+
     def calibration(self, count: int) -> Iterator[tuple[Tensor, ...]]:
         for images, _ in self._batches(self.dataset.train or self.dataset.test, count, shuffle_seed=0):
             yield (images,)
@@ -126,12 +134,13 @@ class DatasetInputs:
     def _batches(self, split: Split, count: int, shuffle_seed: int | None = None) -> Iterator[tuple[Tensor, Tensor]]:
         left = min(count, len(split))
         for images, labels in split.batches(min(BATCH, left), 1, shuffle_seed):
-            yield self._as_wanted(split, images[0][:left]), labels[:left]
+            yield self.as_wanted(split, images[0][:left]), labels[:left]
             left -= len(labels)
             if left <= 0:
                 return
 
-    def _as_wanted(self, split: Split, images: Tensor) -> Tensor:
+    def as_wanted(self, split: Split, images: Tensor) -> Tensor:
+        """Return images `[B, C, H, W]` of a split with the network's channels and normalisation."""
         if self.normalise is not None:
             images = split.normalise.undo(images)
         if images.shape[1] == 1 and self.channels > 1:
@@ -141,8 +150,26 @@ class DatasetInputs:
         return images.to(self.device)
 
 
-def load_network_data(
-    spec: NetworkRunSpec, example: tuple[Tensor, ...], normalise: Normalise | None, device: torch.device
+class _Wanted:
+    """A split as one network wants it."""
+
+    def __init__(self, split: Split, inputs: DatasetInputs) -> None:
+        self.split, self.inputs = split, inputs
+        self.normalise = inputs.normalise or split.normalise
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def batches(
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield time-first batches; see `Split.batches`."""
+        for images, labels in self.split.batches(batch_size, 1, shuffle_seed):
+            yield self.inputs.as_wanted(self.split, images[0]).expand(timesteps, -1, -1, -1, -1), labels
+
+
+def load_inputs(
+    data: DataSpec, example: tuple[Tensor, ...], normalise: Normalise | None, device: torch.device
 ) -> DatasetInputs:
     """Load the data that were asked for at the size of the network's input.
 
@@ -153,15 +180,15 @@ def load_network_data(
         shapes = " and ".join(str(tuple(x.shape)) for x in example)
         raise InputError(
             f"the network reads {shapes}, and data sets hold square images [B, C, H, W]; convert it in Python with "
-            "neuro.coding, giving inputs of your own."
+            "neuro.coding or quant, giving inputs of your own."
         )
     channels, side = example[0].shape[1], example[0].shape[2]
     dataset = load_dataset(
-        spec.data.name,
+        data.name,
         image_size=side,
-        split_seed=spec.data.split_seed,
-        train_limit=spec.data.train_limit,
-        test_limit=spec.data.test_limit,
+        split_seed=data.split_seed,
+        train_limit=data.train_limit,
+        test_limit=data.test_limit,
     )
     if dataset.in_channels not in (1, channels):
         raise InputError(

@@ -30,7 +30,7 @@ from neuro.coding.sweep import SweepPoint, sweep
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import run_directory
 from neuro.conversion.estimates import estimate_forms
-from neuro.conversion.network_data import GivenInputs, NetworkData, load_network_data
+from neuro.conversion.network_data import GivenInputs, NetworkData, load_inputs
 from neuro.conversion.network_spec import NetworkRunSpec, place_network_keywords, resolve_network_spec
 from neuro.conversion.summary import network_rows
 from neuro.conversion.write import write_results
@@ -139,7 +139,7 @@ def run_network_conversion(
             )
         if isinstance(source.model, nn.Module):
             source.model.to(device)
-        data = data or load_network_data(spec, source.example, source.normalise, device)
+        data = data or load_inputs(spec.data, source.example, source.normalise, device)
         run = _Run(spec, source, data, device, say)
         run.convert()
         workloads = run.measure()

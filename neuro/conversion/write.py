@@ -12,7 +12,7 @@ from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
 from neuro.conversion.directory import write_json
-from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, ConversionRecord, Estimates
+from neuro.records import ConversionRecord, Estimates, workload_files
 from neuro.report import RunDocuments, render_html
 from neuro.weights import save_weights
 
@@ -39,7 +39,7 @@ def write_results(
     metadata = {"neuro": f"neuro.weights/1 {record.model} {record.variant}".rstrip()}
     for name, network in networks.items():
         save_weights(out / f"{name}.safetensors", network, metadata)
-    for form, name in (NETWORK_WORKLOAD_FILES if record.network else WORKLOAD_FILES).items():
+    for form, name in workload_files(record).items():
         workloads[form].save(out / name)
     all_estimates = Estimates.model_validate({"estimates": estimates})
     write_json(out / "estimate.json", all_estimates.model_dump(mode="json", by_alias=True))

@@ -8,12 +8,13 @@ smaller layers. A network that was given has one form.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hardware_models.conventions import rival_bits_of
 from hardware_models.layer_table import LayerTable, layer_table
 from hardware_models.workload import Workload
-from neuro.records import NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, FormKey
+from neuro.records import LOW_BIT_WORKLOAD_FILES, NETWORK_WORKLOAD_FILES, WORKLOAD_FILES, FormKey
 from neuro.report.documents import FORM_NAMES
 
 
@@ -24,7 +25,8 @@ def read_run_forms(directory: Path) -> dict[str, LayerTable]:
         InputError: the workload of the spiking variant is missing, or one is damaged.
     """
     given = not (directory / WORKLOAD_FILES["spiking"]).exists()
-    files = NETWORK_WORKLOAD_FILES if given else {form: WORKLOAD_FILES[form] for form in _FORMS}
+    of_given = LOW_BIT_WORKLOAD_FILES if _is_low_bit(directory) else NETWORK_WORKLOAD_FILES
+    files = of_given if given else {form: WORKLOAD_FILES[form] for form in _FORMS}
     spiking, *parents = ((form, directory / name) for form, name in files.items())
     found = [spiking, *((form, path) for form, path in parents if path.exists())]
     return compared_forms({form: Workload.load(path) for form, path in found})
@@ -38,11 +40,13 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
 
     Args:
         workloads: the measured forms; `spiking-merged`, and as far as they are there `float-merged` and `float`; or
-            `converted` and `float`.
+            `converted` and `float`; or `low-bit` and `float`, which are asked at their own widths alone.
     """
     measured: dict[str, Workload] = {str(form): workload for form, workload in workloads.items()}
     if "converted" in measured:
         return _given(measured["converted"], measured.get("float"))
+    if "low-bit" in measured:
+        return {FORM_NAMES[form]: layer_table(workloads[form]) for form in ("low-bit", "float") if form in workloads}
     bits = rival_bits_of(measured["spiking-merged"])
     spiking = layer_table(measured["spiking-merged"])
     forms = {FORM_NAMES["spiking-merged"]: spiking, f"Spiking, {bits} bits": spiking.with_weight_bits(bits)}
@@ -55,6 +59,15 @@ def compared_forms(workloads: dict[FormKey, Workload] | dict[str, Workload]) -> 
         forms |= {} if "float-merged" in measured else {"Parent, unmerged": parent}
         forms |= {f"Unmerged, {bits} bits": parent.with_bits(bits)}
     return forms
+
+
+def _is_low_bit(directory: Path) -> bool:
+    """Whether the run's record is of a network that was quantized."""
+    try:
+        record = json.loads((directory / "conversion.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and bool(record.get("low_bit"))
 
 
 def _given(converted: Workload, parent: Workload | None) -> dict[str, LayerTable]:

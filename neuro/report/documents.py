@@ -18,16 +18,16 @@ from hardware_models.errors import InputError
 from hardware_models.workload import Workload
 from neuro.records import (
     ESTIMATES_SCHEMA,
-    NETWORK_WORKLOAD_FILES,
-    WORKLOAD_FILES,
     ConversionRecord,
     Estimates,
     FormKey,
+    workload_files,
 )
 from neuro.records import SCHEMA as CONVERSION_SCHEMA
 
 FORM_NAMES: dict[FormKey, str] = {
     "converted": "Spiking",
+    "low-bit": "Low-bit",
     "spiking-merged": "Spiking, merged",
     "spiking": "Spiking, as trained",
     "float": "Float parent",
@@ -63,15 +63,15 @@ class RunDocuments:
     date: str = ""
 
     @property
-    def spiking_forms(self) -> tuple[FormKey, ...]:
-        """The measured forms that spike, the one that inference runs first."""
-        forms: tuple[FormKey, ...] = ("converted", "spiking-merged", "spiking")
+    def variant_forms(self) -> tuple[FormKey, ...]:
+        """The measured forms that are no float parent, the one that inference runs first."""
+        forms: tuple[FormKey, ...] = ("converted", "low-bit", "spiking-merged", "spiking")
         return tuple(form for form in forms if form in self.workloads)
 
     @property
     def inference_form(self) -> FormKey:
-        """The spiking form that inference runs."""
-        return self.spiking_forms[0]
+        """The form that inference runs."""
+        return self.variant_forms[0]
 
     @classmethod
     def load(cls, directory: Path) -> RunDocuments:
@@ -173,7 +173,7 @@ def _read_chips(path: Path) -> Sequence[Mapping[str, Any]]:
 
 
 def _read_workloads(directory: Path, record: ConversionRecord) -> Iterator[tuple[FormKey, Workload]]:
-    for form, name in (NETWORK_WORKLOAD_FILES if record.network else WORKLOAD_FILES).items():
+    for form, name in workload_files(record).items():
         # Runs of an earlier version did not measure the merged parent.
         if form != "float-merged" or (directory / name).exists():
             yield form, _read_workload(directory / name)

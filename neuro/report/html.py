@@ -19,6 +19,7 @@ from neuro.report.cells import Cell, Table, heads
 from neuro.report.chip_section import chip_section
 from neuro.report.curves import rates_view, training_view
 from neuro.report.documents import RunDocuments, attributed
+from neuro.report.low_bit_section import low_bit_section
 from neuro.report.network_section import network_section
 from neuro.report.overview import energy_bars, headlines, summary_table
 from neuro.report.sections import audit_views, energy_views
@@ -73,6 +74,7 @@ def render_html(documents: RunDocuments) -> str:
             kind_names=_KINDS,
             chips=chip_section(documents),
             network=network_section(documents),
+            low_bit=low_bit_section(documents),
             rates=rates_view(documents),
             training=training_view(documents),
             audits=audit_views(documents),

@@ -46,7 +46,7 @@ def summary_row(documents: RunDocuments, *keys: FormKey) -> SummaryRow | None:
 
 def headlines(documents: RunDocuments) -> list[Headline]:
     """The four figures that a reader wants first, of the inference form."""
-    row = summary_row(documents, "converted", "spiking-merged", "spiking")
+    row = summary_row(documents, "converted", "low-bit", "spiking-merged", "spiking")
     share = _share_headline(documents)
     return [_accuracy(documents, row), _energy(documents, row), share, _rate(row)] if row else [share]
 
@@ -58,6 +58,10 @@ def _accuracy(documents: RunDocuments, row: SummaryRow) -> Headline:
         agreed = next(point.agreement for point in network.sweep if point.timesteps == row.timesteps)
         unlabelled = f"of {network.compared_samples} unlabelled samples"
         return Headline("Same answer as float", percent(agreed, 1), exact(agreed), (unlabelled,))
+    low_bit = documents.record.low_bit
+    if low_bit is not None and row.accuracy is None:
+        unlabelled = f"of {low_bit.compared_samples} unlabelled samples"
+        return Headline("Same answer as float", percent(low_bit.agreement, 1), exact(low_bit.agreement), (unlabelled,))
     if row.accuracy is not None:
         samples = documents.record.test_samples
         context.append(f"{row.accuracy * samples:.0f} of {samples} test samples")

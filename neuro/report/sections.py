@@ -134,7 +134,7 @@ def _energy_table(documents: RunDocuments, form: FormKey) -> Table:
 
 def audit_views(documents: RunDocuments) -> list[AuditView]:
     """The audit of every spiking form, that of inference first."""
-    return [_audit_view(documents, form) for form in documents.spiking_forms]
+    return [_audit_view(documents, form) for form in documents.variant_forms]
 
 
 def _audit_view(documents: RunDocuments, form: FormKey) -> AuditView:

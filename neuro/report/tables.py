@@ -60,11 +60,11 @@ def to_json(documents: RunDocuments, indent: int | None = None) -> str:
         "date": documents.date,
         "conversion": documents.record.model_dump(by_alias=True),
         "accumulate_only": {
-            form: accumulate_only_share(documents.workloads[form]).model_dump() for form in documents.spiking_forms
+            form: accumulate_only_share(documents.workloads[form]).model_dump() for form in documents.variant_forms
         },
         "chips": documents.chips,
         "layers": _columns(row.model_dump() for row in _all_figures(documents)),
-        "firing_rates": {form: _rates(documents, form) for form in documents.spiking_forms},
+        "firing_rates": {form: _rates(documents, form) for form in documents.variant_forms},
         "assumptions": {form: estimate.assumptions for form, estimate in estimates},
         "sources": {form: estimate.sources for form, estimate in estimates},
         "spec": documents.spec,
@@ -113,7 +113,7 @@ def to_markdown(documents: RunDocuments) -> str:
         if form in documents.estimates:
             parts += [f"## Energy by layer: {FORM_NAMES[form]}", _energy(documents, form)]
     parts += _chips(documents)
-    for form in documents.spiking_forms:
+    for form in documents.variant_forms:
         parts += [f"## Audit: {FORM_NAMES[form]}", _audit(documents, form)]
     return "\n\n".join([*parts, *_sources(documents)]) + "\n"
 
@@ -154,7 +154,7 @@ def _notes(record: ConversionRecord) -> list[str]:
 
 
 def _shares(documents: RunDocuments) -> list[str]:
-    shares = [(FORM_NAMES[form], accumulate_only_share(documents.workloads[form])) for form in documents.spiking_forms]
+    shares = [(FORM_NAMES[form], accumulate_only_share(documents.workloads[form])) for form in documents.variant_forms]
     lines = [
         f"- {name}: {percent(share.of_operations)} of the executed synaptic operations, "
         f"{percent(share.of_dense_macs)} of the dense MACs"

@@ -19,7 +19,7 @@ from neuro.data.base import Dataset, Split
 from neuro.records import EpochRecord
 from neuro.training.checkpoint import load_checkpoint, save_checkpoint
 from neuro.training.evaluate import accuracy
-from neuro.training.losses import cross_entropy, tet
+from neuro.training.losses import cross_entropy, distillation, tet
 from neuro.training.packed_memory import packed_activations
 from neuro.training.schedule import warmup_cosine
 from neuro.training.settings import TrainingSettings
@@ -37,6 +37,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     progress: str | None = "training",
+    teacher: nn.Module | None = None,
 ) -> list[EpochRecord]:
     """Train `model` in place on `dataset.train` and evaluate it on `dataset.test`.
 
@@ -53,6 +54,7 @@ def train(
         checkpoint: file that is written after every epoch; None keeps none.
         resume: continue from `checkpoint` if it is there.
         progress: label of the progress bar; None shows none.
+        teacher: a network whose answers the loss asks for too (`settings.distillation`); left in evaluation mode.
 
     Returns:
         One record an epoch.
@@ -66,7 +68,9 @@ def train(
         raise InputError(f"data set {dataset.name!r} has no labels to train on; use --epochs 0 to only measure.")
     torch.manual_seed(seed)
     model.to(device)
-    run = _Training(model, dataset.train, settings, torch.device(device), seed, checkpoint)
+    if teacher is not None:
+        teacher.to(device).eval()
+    run = _Training(model, dataset.train, settings, torch.device(device), seed, checkpoint, teacher)
     if resume and checkpoint is not None and checkpoint.exists():
         run.restore(checkpoint)
     epochs = range(len(run.history), settings.epochs)
@@ -103,6 +107,7 @@ class _Training:
     device: torch.device
     seed: int
     checkpoint: Path | None = None
+    teacher: nn.Module | None = None
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -111,6 +116,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.settings.weight_decay), fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.loss = _loss(self.model, self.settings)
+        self.run = torch.compile(self.model) if self.settings.compile else self.model
 
     def epoch(self, epoch: int, report: Callable[[float], Any]) -> EpochRecord:
         """Train one epoch and return its record."""
@@ -141,7 +147,7 @@ class _Training:
         memory = packed_activations() if self.settings.packed_activations else nullcontext()
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext(), memory:
             logits = self._logits(images).float()
-            loss = self.loss(logits, labels)
+            loss = self._with_teacher(self.loss(logits, labels), logits, images)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -172,7 +178,15 @@ class _Training:
     def _logits(self, images: Tensor) -> Tensor:
         """Logits of every timestep, `[T, B, K]`; `[1, B, K]` of a model that only gives their mean."""
         steps = getattr(self.model, "forward_steps", None)
-        return steps(images) if steps is not None else self.model(images).unsqueeze(0)
+        return steps(images) if steps is not None else self.run(images).unsqueeze(0)
+
+    def _with_teacher(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
+        if self.teacher is None:
+            return loss
+        with torch.no_grad():
+            answer = self.teacher(images).unsqueeze(0).float()
+        weight = self.settings.distillation
+        return (1 - weight) * loss + weight * distillation(logits, answer)
 
     def _set_learning_rate(self, step: int) -> float:
         s = self.settings
@@ -224,7 +238,7 @@ class _Training:
 
     def _identity(self) -> dict[str, Any]:
         """What must be equal for a resumed training to be the same training."""
-        without_effect = {"evaluate_every", "packed_activations"}
+        without_effect = {"evaluate_every", "packed_activations", "compile"}
         return {**self.settings.model_dump(exclude=without_effect), "seed": self.seed, "samples": len(self.split)}
 
 

@@ -23,3 +23,12 @@ def tet(logits: Tensor, labels: Tensor, tet_lambda: float, label_smoothing: floa
     if tet_lambda == 0:
         return every_step
     return (1 - tet_lambda) * every_step + tet_lambda * F.mse_loss(logits, torch.ones_like(logits))
+
+
+def distillation(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the answer from the teacher's: sum_k p_k log(p_k / q_k), mean over samples.
+
+    Of the logits' means over T, `[T, B, K]` against `[1, B, K]` (Hinton et al., arXiv:1503.02531, at temperature 1).
+    """
+    answer = F.log_softmax(logits.mean(0), -1)
+    return F.kl_div(answer, F.log_softmax(teacher.mean(0), -1), reduction="batchmean", log_target=True)

@@ -24,6 +24,8 @@ class TrainingSettings(BaseModel):
         precision: `fp32`, or mixed precision in `bf16` or `fp16`.
         packed_activations: keep what backward needs as spikes of one bit and make the rest again from them: a
             fraction of the memory, the same gradients, about one more forward pass of time.
+        distillation: weight of the teacher's answers in the loss, where there is a teacher; the rest is of the labels.
+        compile: run the network through `torch.compile`, which pays after the first minutes.
         evaluate_every: epochs between evaluations on the held-out split; the last epoch is always evaluated.
     """
 
@@ -41,4 +43,6 @@ class TrainingSettings(BaseModel):
     clip_norm: float | None = Field(default=1.0, gt=0)
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     packed_activations: bool = False
+    distillation: float = Field(default=0.9, ge=0, le=1)
+    compile: bool = False
     evaluate_every: int = Field(default=5, ge=1)

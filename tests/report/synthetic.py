@@ -10,8 +10,8 @@ import yaml
 
 from hardware_models.convention_estimate import ConventionEstimate, ConventionLayer
 from hardware_models.workload import Bounds, Layer, Operand, Workload
-from neuro.records import ConversionRecord, EpochRecord, SummaryRow
-from neuro.report.documents import WORKLOAD_FILES, Estimates, FormKey, RunDocuments
+from neuro.records import WORKLOAD_FILES, ConversionRecord, EpochRecord, Estimates, FormKey, SummaryRow
+from neuro.report.documents import RunDocuments
 
 MAC_J, AC_J = 4.6e-12, 0.9e-12
 LOW, HIGH = 0.8, 1.3
