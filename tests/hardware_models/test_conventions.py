@@ -69,6 +69,30 @@ def test_ecoformer_prices_scaling_as_multiplications():
     assert energies(convention("ecoformer").estimate(workload(scores, gelu))) == pytest.approx({"scale": 100 * 3.7})
 
 
+def test_ecoformer_counts_operations_of_hashing_as_its_source():
+    pair = (operand("left"), operand("right"))
+    layers = (
+        product("distance", 2, 30, 8, 5, *pair, op="hashing.distance"),
+        other("kernel", "elementwise", op="hashing.kernel", out_elements=300),
+        other("sum", "reduce", op="hashing.sum", out_elements=8, operands=(operand("input", elements=240),)),
+        product("normaliser", 2, 30, 4, 1, *pair, op="hashing.normaliser", driven_by="left", acs=240),
+        product("read", 2, 30, 4, 8, *pair, op="hashing.read", driven_by="left", acs=1920),
+        other("offset", "elementwise", op="hashing.offset", out_elements=480),
+    )
+    rules = convention("ecoformer")
+    assert energies(rules.estimate(workload(*layers))) == pytest.approx(
+        {
+            "distance": 2 * 2400 * 0.9,  # a subtraction and an addition, no square
+            "kernel": 2 * 300 * 3.7,
+            "sum": 240 * 0.9,
+            "normaliser": 240 * 4.6,  # multiplied, although codes drive it
+            "read": 1920 * 0.9,
+            "offset": 480 * 0.9,
+        }
+    )
+    assert rules.operations(workload(*layers)) == (600 + 240, 4800 + 240 + 240 + 1920 + 480)
+
+
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_counts_are_means_over_the_batch(name):
     one, four = (convention(name).estimate(network(batch)) for batch in (1, 4))
