@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from hardware_models.errors import InputError
 from quant.network import WEIGHTS, QuantizedNetwork
 from quant.quantizers import Quantizer, Spikes
 from quant.ranges import RangeMethod
+from quant.walk import Walk
 
-_MOST_VALUES = 1 << 16
-"""Values of one quantizer that are kept; of more, every n-th."""
+_MOST_VALUES = 1 << 17
+"""Values of one quantizer that are looked at; of more, every n-th."""
 
 
 class CalibrationWarning(UserWarning):
@@ -43,70 +43,115 @@ def initialise(
     Raises:
         InputError: no batches, inputs that are constant, or NaN among the values.
     """
+    walk = Walk(network.layers, in_time(network, checked(batches)))
+    ranges = Ranges(network, walk, method, percentile)
     training = network.training
     network.eval()
-    seen: dict[str, list[Tensor]] = {}
-    count = 0
     try:
-        with _observed(network, seen, method, percentile):
-            for batch in batches:
-                _check(batch)
-                network(*batch)
-                count += 1
+        for node in walk.nodes:
+            ranges.choose(node)
+            walk.compute(node)
     finally:
         network.train(training)
-    if not count:
+    return ranges.silent()
+
+
+def checked(batches: Iterable[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """Return batches that can be calibrated with.
+
+    Raises:
+        InputError: there are none, one is constant, or NaN or infinite values are among them.
+    """
+    found = [tuple(batch) if isinstance(batch, tuple | list) else (batch,) for batch in batches]
+    if not found:
         raise InputError("there are no data to calibrate with; give at least one batch.")
-    silent = [name for name, values in seen.items() if not any(bool(x.any()) for x in values)]
-    if silent:
-        some = ", ".join(silent[:3]) + (f" and {len(silent) - 3} more" if len(silent) > 3 else "")
-        warnings.warn(f"{some} met zeros alone and keep the scale 1.", CalibrationWarning, stacklevel=2)
-    return silent
+    for batch in found:
+        for x in batch:
+            _check(x)
+    return found
 
 
-def _check(batch: tuple[Tensor, ...]) -> None:
-    for x in batch:
-        if x.is_floating_point() and x.numel() > 1 and bool((x == x.flatten()[0]).all()):
-            raise InputError(
-                f"an input of shape {list(x.shape)} is {float(x.flatten()[0]):g} everywhere, which tells no range; "
-                "calibrate with real samples."
-            )
+def _check(x: Tensor) -> None:
+    if x.numel() == 0:
+        raise InputError(f"an input of shape {list(x.shape)} holds no samples; give at least one.")
+    if not x.is_floating_point():
+        return
+    if not bool(x.isfinite().all()):
+        raise InputError(
+            f"an input of shape {list(x.shape)} holds NaN or infinite values; leave such samples out of the "
+            "calibration data."
+        )
+    if x.numel() > 1 and bool((x == x.flatten()[0]).all()):
+        raise InputError(
+            f"an input of shape {list(x.shape)} is {float(x.flatten()[0]):g} everywhere, which tells no range; "
+            "calibrate with real samples."
+        )
 
 
-@contextmanager
-def _observed(
-    network: QuantizedNetwork, seen: dict[str, list[Tensor]], method: RangeMethod, percentile: float
-) -> Iterator[None]:
-    def before(name: str, quantizer: Quantizer) -> object:
-        def note(_: object, args: tuple[Tensor, ...]) -> None:
-            values = seen.setdefault(name, [])
-            values.append(_few(args[0], quantizer))
-            if len(values) > 8:  # fold what was kept into one, thinned
-                values[:] = [_thinned(torch.cat(values, 0), _MOST_VALUES)]
-            try:
-                quantizer.initialise(torch.cat(values, 0), method, percentile)
-            except InputError as error:
-                raise InputError(f"{name}: {error}") from error
-
-        return quantizer.register_forward_pre_hook(note)
-
-    handles = [before(name, one) for name, one in network.quantizers().items() if not name.startswith(WEIGHTS)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()  # type: ignore[attr-defined]
+def in_time(network: QuantizedNetwork, batches: list[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
+    """Return the inputs as the network's graph takes them: in each of its timesteps."""
+    if network.timesteps == 1:
+        return batches
+    return [tuple(torch.cat([x] * network.timesteps) for x in batch) for batch in batches]
 
 
-def _few(x: Tensor, quantizer: Quantizer) -> Tensor:
-    """Values in a shape that the quantizer's `initialise` takes."""
-    if isinstance(quantizer, Spikes):  # what a neuron integrates is the mean over time of what flows in
-        x = x.unflatten(0, (quantizer.timesteps, -1)).mean(0) if quantizer.batch_axis == 0 else x
-    return _thinned(x.detach().flatten(), _MOST_VALUES // 8)
+class Ranges:
+    """Chooses the range of each quantizer of values just before it is first run.
+
+    Args:
+        network: with quantizers.
+        walk: through its graph; `choose` is called for each node before it is computed.
+        method: how a range is chosen, see `quant.ranges`.
+        percentile: of that method.
+    """
+
+    def __init__(self, network: QuantizedNetwork, walk: Walk, method: RangeMethod, percentile: float) -> None:
+        self._quantizers = {name: one for name, one in network.quantizers().items() if not name.startswith(WEIGHTS)}
+        self._walk, self._method, self._percentile = walk, method, percentile
+        self._calls: dict[str, list[fx.Node]] = {}
+        for node in walk.nodes:
+            if node.op == "call_module" and node.target in self._quantizers:
+                self._calls.setdefault(str(node.target), []).append(node)
+        self._seen: dict[str, list[Tensor]] = {name: [] for name in self._calls}
+
+    def choose(self, node: fx.Node) -> None:
+        """Choose the range that a node is to apply, from all values that its quantizer is known to meet by then.
+
+        Raises:
+            InputError: NaN or infinite values, or an unknown method.
+        """
+        name = str(node.target)
+        if node.op != "call_module" or name not in self._calls:
+            return
+        waiting = self._calls[name]
+        for one in [call for call in waiting if self._walk.holds(call.all_input_nodes[0])]:
+            waiting.remove(one)
+            values = self._walk.values(one.all_input_nodes[0])
+            self._seen[name] += [self._few(x, self._quantizers[name], len(values)) for x in values]
+        try:
+            self._quantizers[name].initialise(torch.cat(self._seen[name]), self._method, self._percentile)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+
+    def silent(self) -> list[str]:
+        """Return the names of quantizers that met zeros alone, and warn of them."""
+        found = [name for name, values in self._seen.items() if values and not any(bool(x.any()) for x in values)]
+        if found:
+            some = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if len(found) > 3 else "")
+            warnings.warn(f"{some} met zeros alone and keep the scale 1.", CalibrationWarning, stacklevel=3)
+        return found
+
+    def _few(self, x: Tensor, quantizer: Quantizer, batches: int) -> Tensor:
+        """Values in a shape that the quantizer's `initialise` takes, with the extremes where those decide."""
+        if isinstance(quantizer, Spikes):  # what a neuron integrates is the mean over time of what flows in
+            x = x.unflatten(0, (quantizer.timesteps, -1)).mean(0) if quantizer.batch_axis == 0 else x
+        values = x.detach().flatten()
+        kept = values[:: _odd(values.numel() * batches / _MOST_VALUES)]
+        if self._method != "minmax":
+            return kept  # an extreme value more would count for many
+        return torch.cat([kept, values.amin().view(1), values.amax().view(1)])
 
 
-def _thinned(values: Tensor, most: int) -> Tensor:
-    """Every n-th value, with the least and the greatest; n is odd, so as not to meet the same channels only."""
-    if values.numel() <= most:
-        return values
-    return torch.cat([values[:: values.numel() // most | 1], values.amin().view(1), values.amax().view(1)])
+def _odd(step: float) -> int:
+    """The next odd number, so as not to meet the same channels only."""
+    return max(1, int(-(-step // 1))) | 1

@@ -19,8 +19,8 @@ from quant.capture.samples import where
 from quant.channels import channels_of, output_axis
 from quant.network import VALUES, WEIGHTS, Quantized, QuantizedNetwork
 from quant.norms import restore_batch_norm
-from quant.observe import initialise
-from quant.quantizers import ShiftedPReLU
+from quant.observe import checked, initialise
+from quant.quantizers import ShiftedPReLU, Spikes
 from quant.recipes import Activations, End, Recipe, Value, load_recipe
 from quant.recipes import Weights as WeightRule
 
@@ -49,6 +49,19 @@ EXACT: Final = frozenset(
     ["relu", "relu6", "hardtanh", "threshold", "abs", "sign", "argmax", "argmin", *_CHOICES, *_POOLS]
 )
 """Functions that only compare and choose: they do to codes what they do to values, and need no width of their own."""
+
+_RELU: Final = ("relu", "relu6")
+_MOVES: Final = (
+    "view",
+    "reshape",
+    "_unsafe_view",
+    "clone",
+    "contiguous",
+    "permute",
+    "transpose",
+    "unsqueeze",
+    "squeeze",
+)
 
 _RECTIFIERS: Final = ("relu", "relu6", "gelu", "silu", "hardswish", "hardtanh", "leaky_relu", "elu", "mish")
 
@@ -83,7 +96,7 @@ def quantize(
     found = load_recipe(recipe)
     if timesteps < 1:
         raise InputError(f"timesteps was {timesteps}; give at least 1.")
-    inputs = (example,) if isinstance(example, Tensor) else tuple(example)
+    (inputs,) = checked([(example,) if isinstance(example, Tensor) else tuple(example)])
     captured = model if isinstance(model, Captured) else capture(model, inputs, fold=not trainable)
     network = _Rewriter(captured, found, timesteps if found.fires else 1, frozenset(keep)).rewrite(inputs)
     network.eval()
@@ -110,10 +123,11 @@ class _Rewriter:
             self._replace_rectifiers()
         self.dynamic = depends_on_values(self.graph)
         self.ends = _ends(self.graph, self.dynamic)
-        self.lowest = _lowest(self.module, inputs)
+        self.seen = _seen(self.module, inputs)
         operators = [
             self._operator(node) for node in list(self.graph.nodes) if node.op in ("call_function", "call_module")
         ]
+        gone = self._leave_rectifying_to_neurons()
         unknown = sorted(self.keep - self.kept)
         if unknown:
             raise InputError(f"{unknown[0]!r} was to be kept, and the network has no such operator or layer; check it.")
@@ -121,7 +135,7 @@ class _Rewriter:
         drop_unread(self.module, names)
         self.graph.lint()
         self.module.recompile()
-        found = tuple(one for one in operators if one is not None)
+        found = tuple(one for one in operators if one is not None and one.node not in gone)
         return QuantizedNetwork(self.module, self.recipe, self.timesteps, found, tuple(self.notes))
 
     def _operator(self, node: fx.Node) -> Quantized | None:
@@ -178,9 +192,7 @@ class _Rewriter:
         value: Tensor = attribute(self.module, str(read.target))
         if not value.is_floating_point():
             return "", ""
-        axis = output_axis(node, place)
-        axis = axis if rule.per_channel else None
-        quantizer = rule.build(1 if axis is None else value.shape[axis], axis)
+        quantizer = rule.build(value.shape, output_axis(node, place))
         quantizer.initialise(value)
         name = self._free(f"{WEIGHTS}.{read.target}")
         with self.graph.inserting_after(read):
@@ -205,7 +217,7 @@ class _Rewriter:
         values = [one for one in dict.fromkeys(node.all_input_nodes) if self._is_value(one)]
         if self.recipe.sums is None or len(values) < 2:
             return ()
-        lowest = min(self.lowest[one] for one in values)
+        lowest = min(self.seen[one][0] for one in values)
         quantizer = self.recipe.sums.build(self._value(values[0], node)._replace(negative=lowest < 0))
         name = self._free(f"{VALUES}.{node.name}")
         for one in values:
@@ -214,9 +226,35 @@ class _Rewriter:
             node.replace_input_with(one, made)
         return (name,)
 
+    def _leave_rectifying_to_neurons(self) -> set[str]:
+        """Take out each ReLU that only neurons read: they rectify what they integrate, and not each timestep of it."""
+        gone = set()
+        for node in list(self.graph.nodes):
+            if node.op == "call_function" and operator_name(node) in _RELU and self._only_neurons_read(node):
+                gone.add(node.name)
+                node.replace_all_uses_with(node.all_input_nodes[0])
+                self.graph.erase_node(node)
+        if gone:
+            self.notes.append(f"{len(gone)} rectifiers are left to the spiking neurons behind them.")
+        return gone
+
+    def _only_neurons_read(self, node: fx.Node) -> bool:
+        """Whether all readers are spiking neurons, if through moves and maxima, which a ReLU may change places with."""
+        for reader in node.users:
+            if reader.op == "call_module":
+                through = isinstance(self.module.get_submodule(str(reader.target)), Spikes)
+            elif reader.op == "call_function" and operator_name(reader) in (*_MOVES, *_POOLS):
+                through = len(reader.all_input_nodes) == 1 or operator_name(reader) in _MOVES
+                through = through and self._only_neurons_read(reader)
+            else:
+                through = reader.op == "call_function" and not isinstance(reader.meta.get("val"), Tensor)  # its size
+            if not through:
+                return False
+        return bool(node.users)
+
     def _is_value(self, node: fx.Node) -> bool:
         value = node.meta.get("val")
-        return node in self.lowest and node in self.dynamic and isinstance(value, Tensor) and value.is_floating_point()
+        return node in self.seen and node in self.dynamic and isinstance(value, Tensor) and value.is_floating_point()
 
     def _quantized(self, value: fx.Node, rule: Activations, reader: fx.Node) -> fx.Node:
         """The quantized value; readers with the same rule share one quantizer."""
@@ -230,7 +268,8 @@ class _Rewriter:
         axis, channels = channels_of(value, reader)
         sample = self.samples.get(value.name)
         place = (sample.axis, sample.outer) if sample is not None else (0, 1)
-        return Value(self.lowest[value] < 0, channels, axis, place, self.timesteps)
+        lowest, elements = self.seen[value]
+        return Value(lowest < 0, channels, axis, place, self.timesteps, elements)
 
     def _call(self, name: str, module: nn.Module, value: fx.Node) -> fx.Node:
         self.module.add_submodule(name, module)
@@ -287,15 +326,16 @@ def _ends(graph: fx.Graph, dynamic: Collection[fx.Node]) -> dict[fx.Node, End]:
 
 
 @torch.no_grad()
-def _lowest(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[fx.Node, float]:
-    """Run the graph; return the least value of each floating point tensor."""
-    found: dict[fx.Node, float] = {}
+def _seen(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[fx.Node, tuple[float, int]]:
+    """Run the graph; return the least value of each floating point tensor, and how many it holds of a sample."""
+    found: dict[fx.Node, tuple[float, int]] = {}
+    samples = inputs[0].shape[0]
 
     class Watcher(fx.Interpreter):
         def run_node(self, n: fx.Node) -> Any:
             value = super().run_node(n)
             if isinstance(value, Tensor) and value.is_floating_point() and n.op != "get_attr" and value.numel():
-                found[n] = float(value.amin())
+                found[n] = float(value.amin()), value.numel() // samples
             return value
 
     module.eval()

@@ -112,6 +112,7 @@ class Uniform(Quantizer):
         learned: the scale is trained by LSQ's rule, with its gradient divided by sqrt(elements x greatest code); and
             the zero point, where there is one, by LSQ+'s.
         affine: hold a zero point; for unsigned codes.
+        elements: values that share a scale: of a weight, or of one sample.
 
     Raises:
         InputError: a width outside of 1..16, or a zero point for signed codes.
@@ -130,12 +131,14 @@ class Uniform(Quantizer):
         axis: int | None = None,
         learned: bool = True,
         affine: bool = False,
+        elements: int = 1,
     ) -> None:
         super().__init__()
         self.low, self.high = schemes.integer_range(bits, signed, narrow)
         if affine and signed:
             raise InputError("a zero point was asked for with signed codes; give signed=False, it does the same.")
         self.bits, self.signed, self.axis, self.affine, self.learned = bits, signed or affine, axis, affine, learned
+        self.elements = elements
         _state(self, "scale_", torch.ones(channels if axis is not None else ()), learned)
         if affine:
             _state(self, "zero_", torch.zeros(()), learned)
@@ -146,8 +149,7 @@ class Uniform(Quantizer):
     def scale(self, x: Tensor) -> Tensor:
         scale = self.scale_.abs().clamp_min(_TINY)
         if self.learned:
-            elements = math.prod(x.shape[1:]) if self.axis is None else x.numel() // self.scale_.numel()
-            scale = schemes.scaled_gradient(scale, 1 / math.sqrt(max(1, elements * self.high)))
+            scale = schemes.scaled_gradient(scale, 1 / math.sqrt(max(1, self.elements * self.high)))
         return self._along(scale, x)
 
     def zero_point(self) -> Tensor | float:
@@ -354,7 +356,8 @@ class Spikes(Quantizer):
         return 0, 1
 
     def initialise(self, x: Tensor, method: RangeMethod = "mse", percentile: float = 99.99) -> None:
-        high = find_range(self._rows(x), method, self.timesteps, symmetric=False, percentile=percentile)[1]
+        fired = self._rows(x).clamp_min(0)  # what is negative fires nothing
+        high = find_range(fired, method, self.timesteps, symmetric=False, percentile=percentile)[1]
         _set(self.threshold_, torch.where(high > _TINY, high, torch.ones_like(high)))
 
     def words(self) -> str:

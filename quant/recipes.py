@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
+import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hardware_models.errors import InputError, unknown_name
@@ -40,9 +43,9 @@ class UniformWeights(_Document):
     per_channel: bool = True
     learned: bool = True
 
-    def build(self, channels: int, axis: int | None) -> Quantizer:
-        """Return the quantizer of a weight with so many output channels along `axis`."""
-        return Uniform(self.bits, True, narrow=True, channels=channels, axis=axis, learned=self.learned)
+    def build(self, shape: Sequence[int], axis: int | None) -> Quantizer:
+        """Return the quantizer of a weight of this shape, whose output channels are along `axis` if there are any."""
+        return Uniform(self.bits, True, narrow=True, learned=self.learned, **_scales(shape, axis, self.per_channel))
 
 
 class BinaryWeights(_Document):
@@ -60,9 +63,10 @@ class BinaryWeights(_Document):
     estimator: Estimator = "clipped"
     bits: Literal[1] = 1
 
-    def build(self, channels: int, axis: int | None) -> Quantizer:
-        """Return the quantizer of a weight with so many output channels along `axis`."""
-        return Binary(self.scale, self.estimator, channels=channels, axis=axis)
+    def build(self, shape: Sequence[int], axis: int | None) -> Quantizer:
+        """Return the quantizer of a weight of this shape, whose output channels are along `axis` if there are any."""
+        held = _scales(shape, axis, self.per_channel)
+        return Binary(self.scale, self.estimator, channels=held["channels"], axis=held["axis"])
 
 
 class TernaryWeights(_Document):
@@ -78,11 +82,11 @@ class TernaryWeights(_Document):
     rule: Literal["threshold", "mean", "learned"] = "threshold"
     bits: Literal[2] = 2
 
-    def build(self, channels: int, axis: int | None) -> Quantizer:
-        """Return the quantizer of a weight with so many output channels along `axis`."""
+    def build(self, shape: Sequence[int], axis: int | None) -> Quantizer:
+        """Return the quantizer of a weight of this shape, whose output channels are along `axis` if there are any."""
         if self.rule == "learned":
-            return Uniform(2, True, narrow=True, channels=channels, axis=axis)
-        return Ternary(self.rule, axis=axis)
+            return Uniform(2, True, narrow=True, **_scales(shape, axis, self.per_channel))
+        return Ternary(self.rule, axis=axis if self.per_channel else None)
 
 
 class PowerOfTwoWeights(_Document):
@@ -97,9 +101,17 @@ class PowerOfTwoWeights(_Document):
     bits: Annotated[int, Field(ge=2, le=5)]
     per_channel: bool = True
 
-    def build(self, channels: int, axis: int | None) -> Quantizer:
-        """Return the quantizer of a weight with so many output channels along `axis`."""
-        return PowerOfTwo(self.bits, channels=channels, axis=axis)
+    def build(self, shape: Sequence[int], axis: int | None) -> Quantizer:
+        """Return the quantizer of a weight of this shape, whose output channels are along `axis` if there are any."""
+        held = _scales(shape, axis, self.per_channel)
+        return PowerOfTwo(self.bits, channels=held["channels"], axis=held["axis"])
+
+
+def _scales(shape: Sequence[int], axis: int | None, per_channel: bool) -> dict[str, Any]:
+    """What a quantizer of a weight holds: how many scales, along which axis, of how many values each."""
+    if axis is None or not per_channel:
+        return {"channels": 1, "axis": None, "elements": math.prod(shape)}
+    return {"channels": shape[axis], "axis": axis, "elements": math.prod(shape) // shape[axis]}
 
 
 class Value(NamedTuple):
@@ -110,6 +122,7 @@ class Value(NamedTuple):
         channels: how many it has along `axis`; None where what reads it has no channels.
         place: axis of the batch, and how many entries stand around it there.
         timesteps: T of the network.
+        elements: how many there are of one sample.
     """
 
     negative: bool
@@ -117,6 +130,7 @@ class Value(NamedTuple):
     axis: int | None = None
     place: tuple[int, int] = (0, 1)
     timesteps: int = 1
+    elements: int = 1
 
 
 class UniformActivations(_Document):
@@ -136,8 +150,9 @@ class UniformActivations(_Document):
     def build(self, value: Value) -> Quantizer:
         """Return the quantizer of a value."""
         if value.negative and (self.affine or self.bits == 1):
-            return Uniform(self.bits, False, affine=True, learned=self.learned)
-        return Uniform(self.bits, value.negative, narrow=value.negative, learned=self.learned)
+            return Uniform(self.bits, False, affine=True, learned=self.learned, elements=value.elements)
+        held: dict[str, Any] = {"narrow": value.negative, "learned": self.learned, "elements": value.elements}
+        return Uniform(self.bits, value.negative, **held)
 
 
 class PactActivations(_Document):
@@ -175,7 +190,7 @@ class BinaryActivations(_Document):
     def build(self, value: Value) -> Quantizer:
         """Return the quantizer of a value."""
         if not value.negative:
-            return Uniform(1, False)
+            return Uniform(1, False, elements=value.elements)
         shift = self.shift and value.axis is not None
         axis = value.axis if shift else None
         return Binary(self.scale, self.estimator, channels=value.channels, axis=axis, shift=shift)
@@ -260,6 +275,10 @@ class Recipe(_Document):
         places = [self.activations, self.products, *(one.activations for one in self.layers.values())]
         return any(isinstance(one, SpikingActivations) for one in places)
 
+    def to_yaml(self) -> str:
+        """Return the recipe as a file."""
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+
     def rule(self, path: str, end: End | None) -> LayerRule:
         """Return the rule of a layer with weights.
 
@@ -286,6 +305,17 @@ def load_recipe(recipe: str | Path | Recipe) -> Recipe:
             raise unknown_name("recipe", str(recipe), recipe_names())
         path = _folder() / f"{recipe}.yaml"
     return validated(Recipe, read_yaml(path, "recipe", SCHEMA), path)
+
+
+def recipe_text(name: str) -> str:
+    """Return the file of a shipped recipe.
+
+    Raises:
+        InputError: an unknown name (with the nearest ones).
+    """
+    if name not in recipe_names():
+        raise unknown_name("recipe", name, recipe_names())
+    return (_folder() / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 @cache

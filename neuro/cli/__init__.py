@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from hardware_models.errors import InputError, RunError, unknown_name
 
 COMMANDS = {
-    "convert": "convert a network into its spiking variant; train or calibrate, measure and cost it",
+    "convert": "convert a network into its spiking or low-bit variant; train or calibrate, measure and cost it",
     "audit": "what became of every operator of a converted network",
     "energy": "what a run, a workload or a model costs on chips, or under a named convention",
     "chips": "the chips that costs can be estimated for; show one, check one of your own",
@@ -27,6 +27,7 @@ COMMANDS = {
     "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
     "bench": "how fast the kernels are beside their peers on this machine",
     "models": "list the architectures and their variants",
+    "recipes": "list the recipes of low-bit variants; show one",
     "data": "list the data sets and where they are",
 }
 
@@ -41,6 +42,7 @@ examples:
   neuro convert --model spikeformer_v2 --timesteps 4       train and measure on real digits, two minutes
   neuro convert --variant 15m --data folder:PHOTOS --epochs 0     only convert and measure, at 224x224
   neuro convert --model timm:deit_tiny_patch16_224 --timesteps 16  any other network, without training
+  neuro convert --model timm:resnet18 --to w4a4             its 4-bit variant
   neuro energy RUN --chip default                          the same run on chips of both worlds
   neuro energy RUN --convention spikingformer              the same run, as another paper would count it
   neuro report RUN --format markdown                       its tables, to paste

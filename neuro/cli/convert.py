@@ -268,7 +268,7 @@ _LOW_BIT_FLAGS = ("method", "rounding", "float_epochs")
 """Those that only a low-bit conversion knows, beside --to."""
 
 _NOT_LOW_BIT = (
-    *("variant", "neuron", "surrogate", "attention", "coding", "sweep", "spikes", "levels"),
+    *("neuron", "surrogate", "attention", "coding", "sweep", "spikes", "levels"),
     *("per_channel", "outlier_channels", "strictness"),
 )
 """Those that it does not know."""

@@ -17,7 +17,7 @@ from neuro.conversion.environment import describe_environment
 from neuro.conversion.spec import RunSpec, merge_settings, read_settings, validate_spec
 
 _DOCUMENTS = (
-    *("spec.yaml", "environment.json", "conversion.json", "estimate.json", "chips.json", "report.html"),
+    *("spec.yaml", "recipe.yaml", "environment.json", "conversion.json", "estimate.json", "chips.json", "report.html"),
     *("workload*.json", "workload*.npz", "weights*.safetensors"),
 )
 

@@ -17,12 +17,15 @@ from hardware_models.comparison import Answer, compare, find_chips
 from hardware_models.convention_estimate import ConventionEstimate
 from hardware_models.conventions import convention
 from hardware_models.errors import InputError
+from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
+from neuro.conversion.architecture_source import OneStep, architecture_source
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import run_directory
 from neuro.conversion.low_bit_error import operator_errors
 from neuro.conversion.low_bit_spec import LowBitSpec, place_low_bit_keywords, resolve_low_bit_spec
 from neuro.conversion.network_data import DatasetInputs, GivenInputs, NetworkData, load_inputs
+from neuro.conversion.network_spec import is_network_source
 from neuro.conversion.summary import summary_row
 from neuro.conversion.write import write_results
 from neuro.profiling import profile
@@ -141,13 +144,20 @@ def run_low_bit_conversion(
         record = run.record(workloads, estimates)
         answers = compare(compared_forms(workloads), chips)
         if out is not None:
+            with write_atomically(out / "recipe.yaml") as file:
+                file.write(recipe.to_yaml())
             write_results(out, record, {"weights": run.network}, workloads, estimates, answers)
             say(f"report: {out / 'report.html'}")
-    return LowBitConversion(spec, record, run.network, source.model, workloads, estimates, answers, out)
+    return LowBitConversion(spec, record, run.network, run.model, workloads, estimates, answers, out)
 
 
 def _load(spec: LowBitSpec) -> Source:
     given = spec.network
+    if not is_network_source(given.source):
+        about = given.source, spec.variant, spec.data.name, given.input_size
+        return architecture_source(*about, given.weights, spec.seed)
+    if spec.variant is not None:
+        raise InputError(f"--variant {spec.variant} is for architectures, see neuro models; leave it out.")
     return load_source(
         given.source,
         weights=given.weights,
@@ -227,6 +237,8 @@ class _Run:
             self._train("float", self.model, spec.float_training, None)
         elif not self.source.trained:
             self.notes.append("The weights are random: outputs and energy are those of an untrained network.")
+        if isinstance(self.model, OneStep):
+            self.model = self.model.merged()
         self.say(f"calibrate: {self.recipe.name}, {spec.calibration.samples} samples of {self.data.name}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CalibrationWarning)

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hardware_models.errors import InputError, unknown_name
-from neuro.conversion.network_spec import NetworkSpec, Timesteps
+from neuro.conversion.network_spec import NetworkSpec, Timesteps, is_network_source
 from neuro.conversion.spec import DataSpec, known_keys, place_keywords
 from neuro.training.settings import TrainingSettings
 
@@ -48,6 +48,7 @@ class LowBitSpec(_Section):
 
     Attributes:
         network: which network.
+        variant: its size, of an architecture; null takes the architecture's own.
         recipe: name or file of a recipe.
         method: `ptq` calibrates, `qat` trains behind a calibration.
         timesteps: T, of recipes that fire.
@@ -65,6 +66,7 @@ class LowBitSpec(_Section):
 
     schema_version: Literal["neuro.low-bit-spec/1"] = Field(default=SCHEMA, alias="schema")
     network: NetworkSpec
+    variant: str | None = None
     recipe: str
     method: Literal["ptq", "qat"] = "ptq"
     timesteps: Timesteps = 4
@@ -72,7 +74,7 @@ class LowBitSpec(_Section):
     calibration: CalibrationSpec = Field(default_factory=CalibrationSpec)
     float_training: TrainingSettings = _FLOAT_TRAINING
     training: TrainingSettings = _TRAINING
-    data: DataSpec = Field(default_factory=lambda: DataSpec(name="photos"))
+    data: DataSpec = Field(default_factory=DataSpec)
     compared_samples: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "cpu"
@@ -98,6 +100,9 @@ def resolve_low_bit_spec(given: dict[str, Any], origin: str = "the settings") ->
         InputError: an unknown key (with the nearest names) or a value that does not fit.
     """
     filled = dict(given)
+    network = filled.get("network")
+    if isinstance(network, dict) and is_network_source(str(network.get("source"))):
+        filled = {"data": {"name": "photos"}} | filled
     for section, defaults in (("float_training", _FLOAT_TRAINING), ("training", _TRAINING)):
         if isinstance(filled.get(section), dict):
             filled[section] = {**defaults.model_dump(), **filled[section]}
@@ -125,7 +130,10 @@ _KEYWORDS: dict[str, tuple[str, ...]] = {
     "rounding": ("calibration", "rounding"),
     "float_epochs": ("float_training", "epochs"),
     "epochs": ("training", "epochs"),
-    **{key: (key,) for key in ("method", "timesteps", "keep", "compared_samples", "seed", "device", "convention")},
+    **{
+        key: (key,)
+        for key in ("variant", "method", "timesteps", "keep", "compared_samples", "seed", "device", "convention")
+    },
     **{key: (key,) for key in ("chips", "profile_samples")},
 }
 

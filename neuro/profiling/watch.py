@@ -276,6 +276,8 @@ def _tensors(values: Iterable[Any]) -> list[Tensor]:
 def _neuron_layout(x: Tensor, time: Time | None, batch: int) -> Layout:
     """Channels of a neuron's output: the axis behind the batch."""
     one_step = tuple(x.shape)
+    if time is not None and x.dim() > 2 and x.shape[0] == 1:
+        one_step = one_step[1:]  # an axis before the one that holds timesteps and samples
     leads = x.dim() > 1 and x.shape[:2] == (time.steps if time else 1, batch)
     if leads and (time is not None or batch > 1):
         one_step = one_step[1:]

@@ -51,8 +51,8 @@ def lead(record: LowBitRecord) -> str:
     )
 
 
-def operators_table(record: LowBitRecord) -> Table:
-    """Every operator that was met, how its weight and what it reads are held, and its error."""
+def operators_table(record: LowBitRecord, every: bool = True) -> Table:
+    """Every operator that was met, or those that are quantized or kept: how weight and operands are held, its error."""
     titles: list[Title] = ["#", "Module", "Operator", "Kind", "Weight", "Reads", "Error"]
     body = [
         [
@@ -65,6 +65,7 @@ def operators_table(record: LowBitRecord) -> Table:
             _error(one),
         ]
         for n, one in enumerate(record.operators, 1)
+        if every or one.weight or one.inputs or one.kind == "kept"
     ]
     return Table("What became of each operator", heads(titles, text=(1, 2, 3, 4, 5)), body)
 

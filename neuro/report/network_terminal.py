@@ -10,6 +10,7 @@ from rich.text import Text
 from neuro.records import NetworkRecord
 from neuro.report.cells import Table as Cells
 from neuro.report.documents import RunDocuments
+from neuro.report.low_bit_section import operators_table as low_bit_table
 from neuro.report.network_section import KIND_WORDS, lead, operators_table, sweep_table
 
 
@@ -22,8 +23,11 @@ def print_sweep(network: NetworkRecord, console: Console) -> None:
 
 
 def print_audit(documents: RunDocuments, console: Console, every: bool) -> None:
-    """Print what became of the operators: those that are driven by spikes or were kept, or every one."""
+    """Print what became of the operators: those that spikes drive, that few bits hold, that were kept, or every one."""
     network = documents.record.network
+    if documents.record.low_bit is not None:
+        _print(low_bit_table(documents.record.low_bit, every), console, leave_out=())
+        return
     assert network is not None
     table = operators_table(documents, network)
     if not every:
