@@ -24,6 +24,7 @@ COMMANDS = {
     "energy": "what a run, a workload or a model costs on chips, or under a named convention",
     "chips": "the chips that costs can be estimated for; show one, check one of your own",
     "validate": "how wrong the hardware models are, against silicon and other simulators",
+    "export": "write a low-bit network as QONNX, QCDQ, a torch.export program, packed or as safetensors",
     "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
     "bench": "how fast the kernels are beside their peers on this machine",
     "models": "list the architectures and their variants",

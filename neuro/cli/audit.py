@@ -22,9 +22,7 @@ and its error against the float network. Of a low-bit variant: how each operand 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
     parser.add_argument("run", metavar="RUN", type=Path, help="run directory of a network that was given")
-    parser.add_argument(
-        "--all", action="store_true", help="every operator, not only driven or quantized ones"
-    )
+    parser.add_argument("--all", action="store_true", help="every operator, not only driven or quantized ones")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable
@@ -19,21 +20,21 @@ from hardware_models.conventions import convention
 from hardware_models.errors import InputError
 from hardware_models.files import write_atomically
 from hardware_models.workload import Workload
-from neuro.conversion.architecture_source import OneStep, architecture_source
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import run_directory
 from neuro.conversion.low_bit_error import operator_errors
+from neuro.conversion.low_bit_load import float_network, load_float_source
 from neuro.conversion.low_bit_spec import LowBitSpec, place_low_bit_keywords, resolve_low_bit_spec
 from neuro.conversion.network_data import DatasetInputs, GivenInputs, NetworkData, load_inputs
-from neuro.conversion.network_spec import is_network_source
 from neuro.conversion.summary import summary_row
 from neuro.conversion.write import write_results
 from neuro.profiling import profile
 from neuro.profiling.low_bit import profile_low_bit
 from neuro.records import ConversionRecord, EpochRecord, LowBitOperator, LowBitRecord, SummaryRow
 from neuro.report.compared_forms import compared_forms
-from neuro.sources import Source, load_source
+from neuro.sources import Source
 from neuro.training import TrainingSettings, train
+from quant.export import export_safetensors
 from quant.network import Quantized, QuantizedNetwork
 from quant.observe import CalibrationWarning
 from quant.quantize import quantize
@@ -129,12 +130,9 @@ def run_low_bit_conversion(
     rules, chips, device = convention(spec.convention), find_chips(spec.chips), find_device(spec.device)
     recipe = load_recipe(spec.recipe)
     with run_directory(out, spec, resume=resume) if out is not None else nullcontext():
-        source = source or _load(spec)
-        if len(source.example) != 1 or not isinstance(source.model, nn.Module):
-            raise InputError(
-                f"{source.name} is no module with one input, which training and measuring follow; quantize it in "
-                "Python with quant.quantize."
-            )
+        source = source or load_float_source(spec)
+        float_network(source)  # refuses what cannot be trained and measured
+        assert isinstance(source.model, nn.Module)
         source.model.to(device)
         data = data or load_inputs(spec.data, source.example, source.normalise, device)
         run = _Run(spec, recipe, source, source.model, data, device, out, resume, say)
@@ -146,25 +144,11 @@ def run_low_bit_conversion(
         if out is not None:
             with write_atomically(out / "recipe.yaml") as file:
                 file.write(recipe.to_yaml())
-            write_results(out, record, {"weights": run.network}, workloads, estimates, answers)
+            (example,) = source.example
+            export_safetensors(run.network, out / "weights.safetensors", example.to(device))
+            write_results(out, record, {}, workloads, estimates, answers)
             say(f"report: {out / 'report.html'}")
     return LowBitConversion(spec, record, run.network, run.model, workloads, estimates, answers, out)
-
-
-def _load(spec: LowBitSpec) -> Source:
-    given = spec.network
-    if not is_network_source(given.source):
-        about = given.source, spec.variant, spec.data.name, given.input_size
-        return architecture_source(*about, given.weights, spec.seed)
-    if spec.variant is not None:
-        raise InputError(f"--variant {spec.variant} is for architectures, see neuro models; leave it out.")
-    return load_source(
-        given.source,
-        weights=given.weights,
-        weights_by_order=given.weights_by_order,
-        input_size=given.input_size,
-        seed=spec.seed,
-    )
 
 
 class _TimeFirst(nn.Module):
@@ -237,8 +221,7 @@ class _Run:
             self._train("float", self.model, spec.float_training, None)
         elif not self.source.trained:
             self.notes.append("The weights are random: outputs and energy are those of an untrained network.")
-        if isinstance(self.model, OneStep):
-            self.model = self.model.merged()
+        self.model = float_network(dataclasses.replace(self.source, model=self.model))
         self.say(f"calibrate: {self.recipe.name}, {spec.calibration.samples} samples of {self.data.name}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", CalibrationWarning)
