@@ -86,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="RECIPE", help="w8a8, w4a4, w1a1, reactnet, bitnet, spike-w1, ... (neuro recipes), or a file"
     )
     low_bit.add_argument("--method", metavar="NAME", help="ptq calibrates, qat trains (ptq)")
-    low_bit.add_argument("--rounding", metavar="HOW", help="of weights, ptq: nearest, gptq or adaround (nearest)")
+    low_bit.add_argument("--rounding", metavar="HOW", help="of weights, ptq: nearest, gptq or adaround (gptq)")
     low_bit.add_argument("--float-epochs", metavar="N", type=int, help="train the network itself before (0)")
     work = parser.add_argument_group("data and training")
     work.add_argument("--data", metavar="NAME", help="digits, fashion-mnist[:DIR] or folder:DIR (digits)")

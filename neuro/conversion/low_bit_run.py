@@ -34,9 +34,10 @@ from neuro.records import ConversionRecord, EpochRecord, LowBitOperator, LowBitR
 from neuro.report.compared_forms import compared_forms
 from neuro.sources import Source
 from neuro.training import TrainingSettings, train
+from quant.calibrate import post_training
 from quant.export import export_safetensors
 from quant.network import Quantized, QuantizedNetwork
-from quant.observe import CalibrationWarning
+from quant.observe import CalibrationWarning, initialise
 from quant.quantize import quantize
 from quant.recipes import Recipe, load_recipe
 
@@ -233,12 +234,26 @@ class _Run:
         self._compare()
 
     def _quantized(self) -> QuantizedNetwork:
-        spec = self.spec
-        (example,) = (torch.cat(parts) for parts in zip(*self.data.calibration(spec.calibration.samples), strict=True))
-        trainable = spec.method == "qat"
-        return quantize(
-            self.model, self.recipe, example, timesteps=spec.timesteps, keep=spec.keep, trainable=trainable
-        ).to(self.device)
+        spec, given = self.spec, self.spec.calibration
+        batches = list(self.data.calibration(given.samples))
+        if spec.method == "ptq":
+            network, _ = post_training(
+                self.model,
+                self.recipe,
+                batches,
+                method=given.method,
+                percentile=given.percentile,
+                equalization=given.equalization,
+                bias_correction=given.bias_correction,
+                rounding=given.rounding,
+                timesteps=spec.timesteps,
+                keep=spec.keep,
+            )
+            return network
+        (example,) = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        network = quantize(self.model, self.recipe, example, timesteps=spec.timesteps, keep=spec.keep)
+        initialise(network, [(example,)], given.method, given.percentile)
+        return network.to(self.device)
 
     def _train(self, form: str, network: nn.Module, settings: TrainingSettings, teacher: nn.Module | None) -> None:
         if not isinstance(self.data, DatasetInputs):

@@ -40,7 +40,7 @@ class CalibrationSpec(_Section):
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
     equalization: bool = True
     bias_correction: bool = True
-    rounding: Literal["nearest", "gptq", "adaround"] = "nearest"
+    rounding: Literal["nearest", "gptq", "adaround"] = "gptq"
 
 
 class LowBitSpec(_Section):
