@@ -9,7 +9,7 @@ from torch.fx.node import map_arg
 
 from hardware_models.workload import Layer, Operand, Workload
 from neuro.profiling.profile import profile
-from quant.capture.operators import operator_name
+from quant.capture.operators import KINDS, operator_name
 from quant.network import VALUES, WEIGHTS, Quantized, QuantizedNetwork
 from quant.quantizers import Quantizer, Spikes, Uniform
 
@@ -63,7 +63,7 @@ class _Operator(nn.Module):
 def _with_named_operators(network: QuantizedNetwork) -> tuple[QuantizedNetwork, dict[str, Quantized]]:
     """Return a view of the network whose layers and products are modules, and what each of them is."""
     layers = fx.GraphModule(network.layers, _copied(network.layers.graph))
-    by_node = {one.node: one for one in network.operators if one.kind in _LAYERS}
+    by_node = {one.node: one for one in network.operators if KINDS.get(one.operator) in _LAYERS}  # kept ones as well
     names: dict[str, Quantized] = {}
     for node in list(layers.graph.nodes):
         made = by_node.get(node.name)
