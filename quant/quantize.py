@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import difflib
+import fnmatch
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
 
-import torch
 from torch import Tensor, fx, nn
 
 from hardware_models.errors import InputError
@@ -20,50 +19,11 @@ from quant.channels import channels_of, output_axis
 from quant.network import VALUES, WEIGHTS, Quantized, QuantizedNetwork
 from quant.norms import restore_batch_norm
 from quant.observe import checked, initialise
-from quant.quantizers import ShiftedPReLU, Spikes
-from quant.recipes import Activations, End, Recipe, Value, load_recipe
+from quant.quantizers import ShiftedPReLU
+from quant.recipes import Activations, Recipe, Value, load_recipe
 from quant.recipes import Weights as WeightRule
-
-_POOLS = [
-    f"{kind}{n}d{more}"
-    for kind in ("max_pool", "adaptive_max_pool")
-    for n in (1, 2, 3)
-    for more in ("", "_with_indices")
-]
-_CHOICES = [
-    "clamp",
-    "clamp_min",
-    "clamp_max",
-    "clip",
-    "amax",
-    "amin",
-    "max",
-    "min",
-    "maximum",
-    "minimum",
-    "topk",
-    "sort",
-]
-
-EXACT: Final = frozenset(
-    ["relu", "relu6", "hardtanh", "threshold", "abs", "sign", "argmax", "argmin", *_CHOICES, *_POOLS]
-)
-"""Functions that only compare and choose: they do to codes what they do to values, and need no width of their own."""
-
-_RELU: Final = ("relu", "relu6")
-_MOVES: Final = (
-    "view",
-    "reshape",
-    "_unsafe_view",
-    "clone",
-    "contiguous",
-    "permute",
-    "transpose",
-    "unsqueeze",
-    "squeeze",
-)
-
-_RECTIFIERS: Final = ("relu", "relu6", "gelu", "silu", "hardswish", "hardtanh", "leaky_relu", "elu", "mish")
+from quant.rectifiers import EXACT, leave_rectifying_to_neurons, shifted_rectifiers
+from quant.survey import ends, seen
 
 
 def quantize(
@@ -90,7 +50,8 @@ def quantize(
         The network, in evaluation mode, with every range chosen from `example`.
 
     Raises:
-        InputError: an unknown recipe, a network that cannot be captured, an operator without a rule that is not in
+        InputError: an unknown recipe, one with a rule for layers that are not there, a network that cannot be captured,
+            an operator without a rule that is not in
             `keep`, an entry of `keep` that is not in the network, T < 1, or an example that is constant or not finite.
     """
     found = load_recipe(recipe)
@@ -109,7 +70,7 @@ class _Rewriter:
 
     def __init__(self, captured: Captured, recipe: Recipe, timesteps: int, keep: frozenset[str]) -> None:
         self.module = copy.deepcopy(captured.graph)
-        self.graph, self.samples = self.module.graph, captured.samples
+        self.graph, self.samples = self.module.graph, dict(captured.samples)
         self.recipe, self.timesteps, self.keep = recipe, timesteps, keep
         self.made: dict[tuple[fx.Node, Activations], fx.Node] = {}
         self.kept: set[str] = set()
@@ -120,14 +81,19 @@ class _Rewriter:
         norms = restore_batch_norm(self.module)
         names = [name for name in tensor_names(self.module) if name.rpartition(".")[0] not in norms]
         if self.recipe.rectifier == "rprelu":
-            self._replace_rectifiers()
+            made, notes = shifted_rectifiers(self.module)
+            self.samples = self.samples | {new: self.samples[old] for new, old in made.items()}
+            self.notes += notes
         self.dynamic = depends_on_values(self.graph)
-        self.ends = _ends(self.graph, self.dynamic)
-        self.seen = _seen(self.module, inputs)
+        self.ends = ends(self.graph, self.dynamic)
+        self.seen = seen(self.module, inputs)
         operators = [
             self._operator(node) for node in list(self.graph.nodes) if node.op in ("call_function", "call_module")
         ]
-        gone = self._leave_rectifying_to_neurons()
+        gone = leave_rectifying_to_neurons(self.module)
+        if gone:
+            self.notes.append(f"{len(gone)} rectifiers are left to the spiking neurons behind them.")
+        self._check_patterns(operators)
         unknown = sorted(self.keep - self.kept)
         if unknown:
             raise InputError(f"{unknown[0]!r} was to be kept, and the network has no such operator or layer; check it.")
@@ -226,31 +192,16 @@ class _Rewriter:
             node.replace_input_with(one, made)
         return (name,)
 
-    def _leave_rectifying_to_neurons(self) -> set[str]:
-        """Take out each ReLU that only neurons read: they rectify what they integrate, and not each timestep of it."""
-        gone = set()
-        for node in list(self.graph.nodes):
-            if node.op == "call_function" and operator_name(node) in _RELU and self._only_neurons_read(node):
-                gone.add(node.name)
-                node.replace_all_uses_with(node.all_input_nodes[0])
-                self.graph.erase_node(node)
-        if gone:
-            self.notes.append(f"{len(gone)} rectifiers are left to the spiking neurons behind them.")
-        return gone
-
-    def _only_neurons_read(self, node: fx.Node) -> bool:
-        """Whether all readers are spiking neurons, if through moves and maxima, which a ReLU may change places with."""
-        for reader in node.users:
-            if reader.op == "call_module":
-                through = isinstance(self.module.get_submodule(str(reader.target)), Spikes)
-            elif reader.op == "call_function" and operator_name(reader) in (*_MOVES, *_POOLS):
-                through = len(reader.all_input_nodes) == 1 or operator_name(reader) in _MOVES
-                through = through and self._only_neurons_read(reader)
-            else:
-                through = reader.op == "call_function" and not isinstance(reader.meta.get("val"), Tensor)  # its size
-            if not through:
-                return False
-        return bool(node.users)
+    def _check_patterns(self, operators: list[Quantized | None]) -> None:
+        """Refuse a rule for single layers that fits none."""
+        paths = sorted({one.path for one in operators if one is not None and one.kind in ("synapse", "kept")})
+        for pattern in self.recipe.layers:
+            if not fnmatch.filter(paths, pattern):
+                near = difflib.get_close_matches(pattern, paths, 3, 0.4) or paths[:3]
+                raise InputError(
+                    f"recipe {self.recipe.name!r} has a rule for layers {pattern!r}, which fits none; "
+                    f"layers are called {', '.join(near)}, ..."
+                )
 
     def _is_value(self, node: fx.Node) -> bool:
         value = node.meta.get("val")
@@ -287,60 +238,9 @@ class _Rewriter:
             found, count = f"{name}_{count}", count + 1
         return found
 
-    def _replace_rectifiers(self) -> None:
-        for node in list(self.graph.nodes):
-            if node.op != "call_function" or operator_name(node) not in _RECTIFIERS:
-                continue
-            axis, channels = channels_of(node, node)
-            if axis is None:
-                self.notes.append(f"{where(node)} keeps its {operator_name(node)}: no layer tells its channels.")
-                continue
-            name = self._free(f"rectifiers.{node.name}")
-            self.module.add_submodule(name, ShiftedPReLU(channels, axis))
-            with self.graph.inserting_before(node):
-                made = self.graph.call_module(name, (node.args[0],))
-            made.meta = dict(node.meta)
-            node.replace_all_uses_with(made)
-            self.samples = {**self.samples, made.name: self.samples[node.name]}
-            self.graph.erase_node(node)
-        self.module.recompile()
-
 
 def _is_shell(module: nn.Module) -> bool:
     return type(module) is nn.Module and not module._parameters and not module._buffers
-
-
-def _ends(graph: fx.Graph, dynamic: Collection[fx.Node]) -> dict[fx.Node, End]:
-    """The layers with weights that no other such layer comes before, and those that none comes behind."""
-    layers = {one for one in graph.nodes if one.op == "call_function" and kind_of(one, dynamic) == "synapse"}
-    after: set[fx.Node] = set()
-    before: set[fx.Node] = set()
-    for node in graph.nodes:
-        if any(one in after or one in layers for one in node.all_input_nodes):
-            after.add(node)
-    for node in reversed(list(graph.nodes)):
-        if any(one in before or one in layers for one in node.users):
-            before.add(node)
-    first: dict[fx.Node, End] = dict.fromkeys(layers - after, "first")
-    return first | dict.fromkeys(layers - before, "last")
-
-
-@torch.no_grad()
-def _seen(module: fx.GraphModule, inputs: tuple[Tensor, ...]) -> dict[fx.Node, tuple[float, int]]:
-    """Run the graph; return the least value of each floating point tensor, and how many it holds of a sample."""
-    found: dict[fx.Node, tuple[float, int]] = {}
-    samples = inputs[0].shape[0]
-
-    class Watcher(fx.Interpreter):
-        def run_node(self, n: fx.Node) -> Any:
-            value = super().run_node(n)
-            if isinstance(value, Tensor) and value.is_floating_point() and n.op != "get_attr" and value.numel():
-                found[n] = float(value.amin()), value.numel() // samples
-            return value
-
-    module.eval()
-    Watcher(module, garbage_collect_values=True).run(*inputs)
-    return found
 
 
 def _no_rule(node: fx.Node) -> InputError:

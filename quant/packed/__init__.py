@@ -4,6 +4,10 @@ weight = PackedWeight.from_codes(codes, scale, "binary")      # what a file stor
 operand = prepare(weight, SIGNS)                              # laid out for the fastest algorithm
 x = pack_signs(image, threshold, operand.layout)              # float32 [B, H, W, C] to bit planes
 y = conv(x, operand, padding=1, epilogue=Epilogue(scale))     # float32 [B, H', W', O]; int32 without an epilogue
+
+packed = pack(quantize(model, "w1a1", example))               # a whole network; packed.operators says what became of it
+save(packed, path)                                            # one bit for each binary weight
+packed = load(path, quantize(model, "w1a1", example))         # the same network again, whatever weights the model has
 """
 
 from quant.packed.activations import (
@@ -17,6 +21,8 @@ from quant.packed.activations import (
     pack_signs,
     pack_spikes,
 )
+from quant.packed.file import load, save
+from quant.packed.network import PackedNetwork, PackedOperator, pack
 from quant.packed.operands import Operand, prepare
 from quant.packed.products import Epilogue, conv, linear, scale_shift
 from quant.packed.weights import PackedWeight
@@ -29,13 +35,18 @@ __all__ = [
     "Layout",
     "Operand",
     "PackedActivation",
+    "PackedNetwork",
+    "PackedOperator",
     "PackedWeight",
     "conv",
     "levels",
     "linear",
+    "load",
+    "pack",
     "pack_levels",
     "pack_signs",
     "pack_spikes",
     "prepare",
+    "save",
     "scale_shift",
 ]

@@ -56,20 +56,24 @@ class ActivationFormat(NamedTuple):
         factor: q = factor * u - zero_point.
         zero_point: 0 of the simulated network, in codes.
         low: what was subtracted from the simulated code.
+        narrow: the simulated network leaves out the least code.
     """
 
     bits: int
     factor: int = 1
     zero_point: int = 0
     low: int = 0
+    narrow: bool = False
 
 
 SIGNS: Final = ActivationFormat(1, factor=2, zero_point=1)
 SPIKES: Final = ActivationFormat(1)
 
 
-def levels(bits: int, zero_point: int = 0, signed: bool = False) -> ActivationFormat:
+def levels(bits: int, zero_point: int = 0, signed: bool = False, narrow: bool = False) -> ActivationFormat:
     """Return the format of uniform codes of 1..8 bits, `[0, 2^bits - 1]` or, signed, `[-2^(bits-1), 2^(bits-1) - 1]`.
+
+    Narrow ones leave out the least code.
 
     Raises:
         InputError: bits are outside 1..8, or the zero point is no code.
@@ -79,7 +83,7 @@ def levels(bits: int, zero_point: int = 0, signed: bool = False) -> ActivationFo
     low = -(2 ** (bits - 1)) if signed else 0
     if int(zero_point) != zero_point or not low <= zero_point < low + 2**bits:
         raise InputError(f"zero point {zero_point} was given; give a whole number in {low}..{low + 2**bits - 1}.")
-    return ActivationFormat(bits, 1, int(zero_point) - low, low)
+    return ActivationFormat(bits, 1, int(zero_point) - low, low, narrow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +162,8 @@ def pack_levels(x: Tensor, scale: float, form: ActivationFormat, layout: Layout 
     if form.factor != 1:
         raise InputError("pack_levels was given the format of signs; give levels(bits), or call pack_signs.")
     high = form.low + 2**form.bits - 1
-    zero_point = form.zero_point + form.low
-    task = library.Pack(kind=_LEVELS, scale=scale, zero_point=zero_point, low=form.low, high=high)
+    zero_point, low = form.zero_point + form.low, form.low + form.narrow
+    task = library.Pack(kind=_LEVELS, scale=scale, zero_point=zero_point, low=low, high=high, first=form.low)
     return _pack(x, form, layout or Layout(), task, None)
 
 

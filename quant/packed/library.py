@@ -33,7 +33,9 @@ class Geometry(ctypes.Structure):
 class Output(ctypes.Structure):
     """`Output` of shared.h."""
 
-    _fields_ = _fields(pointers="sums values scale shift residual slope after")
+    _fields_ = _fields(
+        pointers="sums values scale shift residual before slope after", floats="step zero_point low high"
+    )
 
 
 class Bits(ctypes.Structure):
@@ -62,7 +64,21 @@ class Pack(ctypes.Structure):
     _fields_ = _fields(
         pointers="x threshold bits codes",
         numbers="kind batch channels size channel_first groups planes step offset threads",
-        floats="scale zero_point low high",
+        floats="scale zero_point low high first",
+    )
+
+
+class Round(ctypes.Structure):
+    """`Round` of values.c."""
+
+    _fields_ = _fields(pointers="x y", numbers="count threads", floats="scale zero_point low high")
+
+
+class Fire(ctypes.Structure):
+    """`Fire` of values.c."""
+
+    _fields_ = _fields(
+        pointers="current spikes", numbers="timesteps count integer threads", floats="threshold leak step low high"
     )
 
 
@@ -89,7 +105,9 @@ def kernels() -> ctypes.CDLL:
         structure(Geometry), _POINTER, _POINTER, _POINTER, _NUMBER, _POINTER, structure(Output),
     ]  # fmt: skip
     library.quant_packed_keep.argtypes = [_POINTER, _POINTER, *[_NUMBER] * 5, structure(Output)]
-    for name in ("bits", "lookup", "rows", "depthwise", "keep"):
+    library.quant_packed_round.argtypes = [structure(Round)]
+    library.quant_packed_fire.argtypes = [structure(Fire)]
+    for name in ("bits", "lookup", "rows", "depthwise", "keep", "round", "fire"):
         getattr(library, f"quant_packed_{name}").restype = None
     return library
 

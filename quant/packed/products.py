@@ -19,6 +19,7 @@ from quant.packed import library, reference
 from quant.packed.activations import PackedActivation, code_zero
 from quant.packed.library import Geometry, Output, pointer
 from quant.packed.operands import Operand
+from quant.packed.values import Steps
 
 _BLOCK: Final = 8
 _LOOKUP_BLOCK: Final = 128
@@ -30,15 +31,20 @@ PARALLEL_WORK = 2**15
 
 @dataclass(frozen=True, eq=False)
 class Epilogue:
-    """What follows the sums of a layer: y = prelu(sum * scale + shift + residual, slope) + after.
+    """What follows the sums of a layer.
 
-    Each is float32 `[O]`. A ReLU is a slope of 0; ReActNet's shifted PReLU has its second shift in `after`.
+        y = prelu(steps(sum * scale + shift) + steps(residual) - before, slope) + after
+
+    Each is float32 `[O]`. A ReLU is a slope of 0; ReActNet's shifted PReLU has its shifts in `before` and `after`.
+    `steps` puts both operands of the sum on equal steps; without it they are added as they are.
     """
 
     scale: Tensor
     shift: Tensor | None = None
     slope: Tensor | None = None
     after: Tensor | None = None
+    before: Tensor | None = None
+    steps: Steps | None = None
 
 
 def linear(
@@ -167,7 +173,7 @@ def _run(
 
 
 def _check_epilogue(epilogue: Epilogue, residual: Tensor | None, shape: tuple[int, ...]) -> None:
-    for name in ("scale", "shift", "slope", "after"):
+    for name in ("scale", "shift", "slope", "after", "before"):
         part = getattr(epilogue, name)
         if part is not None and (part.dtype != torch.float32 or part.shape != shape[-1:]):
             raise InputError(f"{name} was given as {part.dtype} {list(part.shape)}; give float32 [{shape[-1]}].")
@@ -183,9 +189,9 @@ def _output(
         y = torch.empty(shape, dtype=torch.int32)
         return y, Output(sums=y.data_ptr()), [y]
     y = torch.empty(shape, dtype=torch.float32)
-    parts = [epilogue.scale, epilogue.shift, residual, epilogue.slope, epilogue.after]
+    parts = [epilogue.scale, epilogue.shift, residual, epilogue.before, epilogue.slope, epilogue.after]
     alive = [part if part is None else part.detach().contiguous() for part in parts]
-    return y, Output(None, y.data_ptr(), *map(pointer, alive)), alive
+    return y, Output(None, y.data_ptr(), *map(pointer, alive), *(epilogue.steps or ())), alive
 
 
 def _bits(x: PackedActivation, weight: Operand, g: Geometry, output: Output) -> None:

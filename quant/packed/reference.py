@@ -23,7 +23,7 @@ def pack(x: Tensor, form: ActivationFormat, layout: Layout, task: Pack, threshol
     elif task.scale:
         levels = torch.clamp(x / task.scale + task.zero_point, task.low, task.high)
         wrong = int(levels.isnan().sum())
-        u = (levels.round() - task.low).nan_to_num().int()
+        u = (levels.round() - task.first).nan_to_num().int()
     else:
         wrong = int(((x != 0) & (x != 1)).sum())
         u = (x != 0).int()
@@ -57,12 +57,14 @@ def product(
 
 
 def epilogue(sums: Tensor, by: Epilogue, residual: Tensor | None) -> Tensor:
-    """Return prelu(sums * scale + shift + residual, slope) + after, float32."""
+    """Return prelu(steps(sums * scale + shift) + steps(residual) - before, slope) + after, float32."""
     y = sums.float() * by.scale
     if by.shift is not None:
         y = y + by.shift
     if residual is not None:
-        y = y + residual
+        y = y + residual if by.steps is None else by.steps.round(y) + by.steps.round(residual)
+    if by.before is not None:
+        y = y - by.before
     if by.slope is not None:
         y = torch.where(y < 0, y * by.slope, y)
     return y if by.after is None else y + by.after

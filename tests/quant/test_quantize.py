@@ -263,6 +263,13 @@ def test_rules_for_single_layers() -> None:
     assert found.quantizers()[by_path["mlps.1.0"].inputs[0]].bits == 3
 
 
+def test_a_rule_for_layers_that_are_not_there_is_refused() -> None:
+    model, x = network("resnet")
+    document = load_recipe("w4a4").model_dump(by_alias=True) | {"layers": {"conv_1": {}}}
+    with pytest.raises(InputError, match=r"'conv_1', which fits none; layers are called conv1"):
+        quant.quantize(model, Recipe.model_validate(document), x)
+
+
 def test_what_is_kept_stays_in_floating_point() -> None:
     model, x = network("resnet")
     found = quant.quantize(model, "w1a1", x, keep=["depthwise", "max_pool2d"])

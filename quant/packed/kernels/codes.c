@@ -12,8 +12,14 @@ void quant_packed_rows(const Geometry *g, const int8_t *codes, int8_t *rows, int
 #pragma omp parallel for num_threads(g->threads) schedule(static)
     for (int64_t m = 0; m < positions_of(g); m++) {
         int64_t *at = room + omp_get_thread_num() * taps;
-        find_taps(g, m, 1, at);
         int8_t *to = rows + m * taps * width;
+        const int64_t outside = find_taps(g, m, 1, at);
+        if (!outside && g->groups == 1 && g->dilation_width == 1) { /* the taps of a line lie beside each other */
+            const int64_t line = g->kernel_width * width;
+            for (int64_t i = 0; i < g->kernel_height; i++, to += line)
+                memcpy(to, codes + at[i * g->kernel_width] * width, (size_t)line);
+            continue;
+        }
         for (int64_t tap = 0; tap < taps; tap++, to += width)
             if (at[tap] < 0)
                 memset(to, (int)fill, (size_t)width);

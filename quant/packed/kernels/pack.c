@@ -1,7 +1,7 @@
 /* From numbers to bit planes, or to int8 codes.
  *
  *     signs       u = x >= threshold[channel]
- *     levels      u = round(clamp(x / scale + zero_point, low, high)) - low, half to even, in float32
+ *     levels      u = round(clamp(x / scale + zero_point, low, high)) - first, half to even, in float32
  *     spikes      u = x != 0, numbers other than 0 and 1 counted
  *
  * Input: rows [R, C], or channel-first [B, C, S]. Bits: plane i of [R, groups, words], bit c of a word being channel
@@ -26,7 +26,7 @@ typedef struct {
     int8_t *codes;
     int64_t kind, batch, channels, size, channel_first; /* rows: batch * size */
     int64_t groups, planes, step, offset, threads;
-    float scale, zero_point, low, high;
+    float scale, zero_point, low, high, first; /* u is 0 at code `first` */
 } Pack;
 
 /* Turn n numbers into u, each of its own channel or `all_of_one`. Return how many are wrong. */
@@ -34,7 +34,7 @@ static inline int64_t code_of(const Pack *k, int64_t at, const float *threshold,
                               uint8_t *restrict u) {
     const float *restrict x = (const float *)k->x + at;
     const uint8_t *restrict bytes = (const uint8_t *)k->x + at;
-    const float scale = k->scale, zero = k->zero_point, low = k->low, high = k->high;
+    const float scale = k->scale, zero = k->zero_point, low = k->low, high = k->high, code = k->first;
     int32_t wrong = 0;
     switch (k->kind) {
     case SIGNS:
@@ -50,7 +50,7 @@ static inline int64_t code_of(const Pack *k, int64_t at, const float *threshold,
             v = v < low ? low : v;
             v = v > high ? high : v;
             v = v != v ? low : v;
-            u[i] = (uint8_t)(int32_t)(rintf(v) - low);
+            u[i] = (uint8_t)(int32_t)(rintf(v) - code);
         }
         break;
     case SPIKES:

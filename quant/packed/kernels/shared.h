@@ -20,11 +20,18 @@ typedef struct {
     int64_t threads;
 } Geometry;
 
-/* Sums as they are, or as floats: prelu(sum * scale + shift + residual, slope) + after; absent parts are NULL. */
+/* Equal steps: (round(clamp(x / scale + zero_point, low, high)) - zero_point) scale; none where the scale is 0. */
+typedef struct {
+    float scale, zero_point, low, high;
+} Steps;
+
+/* Sums as they are, or as floats; absent parts are NULL:
+ *     prelu(steps(sum * scale + shift) + steps(residual) - before, slope) + after */
 typedef struct {
     int32_t *sums;
     float *values;
-    const float *scale, *shift, *residual, *slope, *after;
+    const float *scale, *shift, *residual, *before, *slope, *after;
+    Steps steps; /* of both operands of the sum with the residual */
 } Output;
 
 static inline int64_t positions_of(const Geometry *g) { return g->batch * g->out_height * g->out_width; }
@@ -64,6 +71,27 @@ static inline Values read_values(const float *from) { return *(const ValuesInMem
 
 static inline Sums read_sums(const int32_t *from) { return *(const SumsInMemory *)from; }
 
+static inline Values choose(Sums which, Values a, Values b) { return (Values)((which & (Sums)a) | (~which & (Sums)b)); }
+
+/* Rounding half to even, of |x| < 2^22: below that, 1.5 * 2^23 leaves no bits behind the point. */
+#define ROUND_BY 12582912.0f
+
+static inline Values round_values(Steps by, Values x) {
+    x = x / by.scale + by.zero_point;
+    x = choose(x < by.low, (Values){0} + by.low, x);
+    x = choose(x > by.high, (Values){0} + by.high, x);
+    x = (x + ROUND_BY) - ROUND_BY;
+    return (x - by.zero_point) * by.scale;
+}
+
+static inline float round_value(Steps by, float x) {
+    x = x / by.scale + by.zero_point;
+    x = x < by.low ? by.low : x;
+    x = x > by.high ? by.high : x;
+    x = (x + ROUND_BY) - ROUND_BY;
+    return (x - by.zero_point) * by.scale;
+}
+
 /* Keep a tile of sums whose first belongs to `channel` and lies `at` in the output. */
 static inline void keep_tile(const Output *out, Sums sum, int64_t at, int64_t channel) {
     if (!out->values) {
@@ -72,11 +100,13 @@ static inline void keep_tile(const Output *out, Sums sum, int64_t at, int64_t ch
     }
     Values y = __builtin_convertvector(sum, Values) * read_values(out->scale + channel);
     if (out->shift) y += read_values(out->shift + channel);
-    if (out->residual) y += read_values(out->residual + at);
-    if (out->slope) {
-        const Sums below = y < 0, scaled = (Sums)(y * read_values(out->slope + channel));
-        y = (Values)((below & scaled) | (~below & (Sums)y));
+    if (out->residual) {
+        const Values residual = read_values(out->residual + at);
+        const int stepped = out->steps.scale != 0;
+        y = stepped ? round_values(out->steps, y) + round_values(out->steps, residual) : y + residual;
     }
+    if (out->before) y -= read_values(out->before + channel);
+    if (out->slope) y = choose(y < 0, y * read_values(out->slope + channel), y);
     if (out->after) y += read_values(out->after + channel);
     *(ValuesInMemory *)(out->values + at) = y;
 }
@@ -91,7 +121,12 @@ static inline void keep_few(const Output *out, const int32_t *sum, int64_t at, i
         }
         float y = (float)sum[i] * out->scale[c];
         if (out->shift) y += out->shift[c];
-        if (out->residual) y += out->residual[at + i];
+        if (out->residual) {
+            const float residual = out->residual[at + i];
+            const int stepped = out->steps.scale != 0;
+            y = stepped ? round_value(out->steps, y) + round_value(out->steps, residual) : y + residual;
+        }
+        if (out->before) y -= out->before[c];
         if (out->slope) y = y < 0 ? y * out->slope[c] : y;
         if (out->after) y += out->after[c];
         out->values[at + i] = y;
