@@ -1,6 +1,6 @@
 """Two small networks for 28 x 28 images in 10 classes, to be trained in minutes and made into low-bit variants.
 
-    neuro convert --model benchmarks.low_bit_networks:small_cnn --to w4a4 --data fashion-mnist
+neuro convert --model benchmarks.low_bit_networks:small_cnn --to w4a4 --data fashion-mnist
 """
 
 from __future__ import annotations

@@ -21,19 +21,21 @@ from torch import Tensor, nn
 import quant
 from neuro.sources import load_source
 
-HOSTS = """resnet18 deit_tiny_patch16_224 convnext_tiny convit_tiny crossvit_9_240 tnt_s_patch16_224
-swin_tiny_patch4_window7_224 poolformer_s12 caformer_s18 convformer_s18 nextvit_small shvit_s1 inception_next_tiny
-inception_v4 coatnet_0_rw_224 pvt_v2_b0 tf_efficientnet_lite0""".split()
+HOSTS = (
+    "resnet18 deit_tiny_patch16_224 convnext_tiny convit_tiny crossvit_9_240 tnt_s_patch16_224 inception_v4 "
+    "swin_tiny_patch4_window7_224 poolformer_s12 caformer_s18 convformer_s18 nextvit_small shvit_s1 pvt_v2_b0 "
+    "inception_next_tiny coatnet_0_rw_224 tf_efficientnet_lite0"
+)
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("networks", nargs="*", default=[f"timm:{name}" for name in HOSTS])
+    parser.add_argument("networks", nargs="*", default=[f"timm:{name}" for name in HOSTS.split()])
     parser.add_argument("--recipes", default="w4a4,w1a1")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
-    print("| network | recipe | quantized layers / products / sums / functions | seconds | checks |\n|---|---|---|---:|---|")
+    print("| network | recipe | layers / products / sums / functions | seconds | checks |\n|---|---|---|---:|---|")
     for name in args.networks:
         for recipe in args.recipes.split(","):
             print(row(name, recipe), flush=True)

@@ -144,8 +144,7 @@ class _Rewriter:
         """Quantize weight and input of a convolution or linear operator, in whichever order it has them."""
         rule = self.recipe.rule(where(node), self.ends.get(node))
         constant = [i for i, one in enumerate(node.args[:2]) if isinstance(one, fx.Node) and one.op == "get_attr"]
-        dynamic = [i for i, one in enumerate(node.args[:2]) if isinstance(one, fx.Node) and one in self.dynamic]
-        if len(constant) != 1 or len(dynamic) != 1:
+        if len(constant) != 1:
             raise _no_rule(node)
         weight, parameter = self._weight(node, constant[0], rule.weights)
         return weight, parameter, self._each(node, rule.activations)
