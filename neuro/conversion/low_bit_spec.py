@@ -38,7 +38,7 @@ class CalibrationSpec(_Section):
     samples: Annotated[int, Field(ge=1)] = 256
     method: Literal["minmax", "percentile", "mse", "histogram"] = "mse"
     percentile: Annotated[float, Field(gt=50, le=100)] = 99.99
-    equalization: bool = True
+    equalization: bool = False
     bias_correction: bool = True
     rounding: Literal["nearest", "gptq", "adaround"] = "gptq"
 

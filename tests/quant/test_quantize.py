@@ -331,7 +331,7 @@ def test_ranges_come_from_all_batches() -> None:
     assert isinstance(first, Uniform)
     before = first.scale_.item()
     initialise(found, [(x,), (3 * x,)], "minmax")
-    assert first.scale_.item() == pytest.approx(float((3 * x).amax() - (3 * x).amin()) / 255, rel=1e-4)
+    assert first.scale_.item() == pytest.approx(float((3 * x).amax() - (3 * x).amin()) / 255, rel=5e-3)
     assert first.scale_.item() > before
 
 
