@@ -294,7 +294,7 @@ class _Run:
         return ConversionRecord(
             model=spec.network.source,
             timesteps=self.network.timesteps,
-            neuron="integrate and fire" if self.recipe.fires else "none",
+            neuron="integrate and fire" if self.recipe.fires else "",
             convention=spec.convention,
             dataset=self.data.name,
             dataset_source=self.data.source,

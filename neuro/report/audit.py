@@ -188,6 +188,9 @@ def _judge_synaptic(layer: Layer) -> tuple[Verdict, str]:
     real = [operand.name for operand in layer.operands if operand.role == "activation" and not operand.is_spikes]
     if real:
         return "multiply-accumulate", f"{' and '.join(real)} held values that are not spikes"
+    if layer.macs and layer.driven_by is None and any(operand.form == "integer" for operand in layer.operands):
+        widths = " x ".join(str(operand.bits) for operand in layer.operands)
+        return "multiply-accumulate", f"integers of {widths} bits are multiplied"
     return (
         "multiply-accumulate",
         "products were computed although operands are spikes" if layer.macs else "no spikes drive it",

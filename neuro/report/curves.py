@@ -12,7 +12,7 @@ from neuro.report.figures import Column, exact, is_number, percent
 from neuro.report.layers import LayerRates, firing_rates
 
 _RATE = Column("", "", 0, 3)
-_NAMES = {"float": "Float parent", "spiking": "Spiking"}
+_NAMES = {"low-bit": "Low-bit", "float": "Float parent", "spiking": "Spiking"}
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,8 @@ def training_view(documents: RunDocuments) -> TrainingView | None:
 
 
 def _kind(key: str) -> str:
-    return key if key in _NAMES else "other"
+    """The class of its curve; a low-bit variant is drawn as a spiking one is."""
+    return "spiking" if key == "low-bit" else key if key in _NAMES else "other"
 
 
 def _curve(title: str, series: dict[str, list[tuple[int, float | None]]], start: float | None, share: bool) -> Curve:
@@ -170,8 +171,8 @@ def _axis(values: list[float], start: float | None, share: bool) -> tuple[float,
         return 0.0, 1.0, 0.5
     if start is not None:
         return start, *charts.nice_top(max(values))
-    _, step = charts.nice_top(max(max(values) - min(values), 0.01))
     high = 1.0 if share else max(values)
+    _, step = charts.nice_top(max(high - min(values), 0.01))
     count = max(int((high - min(values)) / step + 1 - 1e-9), 1)
     return max(high - count * step, 0.0) if high - count * step > step / 2 else 0.0, high, step
 

@@ -48,7 +48,8 @@ def headlines(documents: RunDocuments) -> list[Headline]:
     """The four figures that a reader wants first, of the inference form."""
     row = summary_row(documents, "converted", "low-bit", "spiking-merged", "spiking")
     share = _share_headline(documents)
-    return [_accuracy(documents, row), _energy(documents, row), share, _rate(row)] if row else [share]
+    last = _rate(row) if row and (documents.record.low_bit is None or row.firing_rate is not None) else _size(documents)
+    return [_accuracy(documents, row), _energy(documents, row), share, last] if row else [share]
 
 
 def _accuracy(documents: RunDocuments, row: SummaryRow) -> Headline:
@@ -91,6 +92,14 @@ def _share_headline(documents: RunDocuments) -> Headline:
         context.append(f"{percent(trained.of_operations)} before merging")
     context.append(f"{percent(share.of_dense_macs)} of the dense MACs")
     return Headline("Accumulate-only", percent(share.of_operations), exact(share.of_operations), tuple(context))
+
+
+def _size(documents: RunDocuments) -> Headline:
+    low_bit = documents.record.low_bit
+    if low_bit is None:
+        return Headline("Size", NOT_MEASURED, "", ())
+    share = f"1/{low_bit.float_bits / low_bit.stored_bits:.1f} of the float network's"
+    return Headline("Size", f"{low_bit.stored_bits / 8 / 1024:.0f} KiB", exact(low_bit.stored_bits), (share,))
 
 
 def _rate(row: SummaryRow) -> Headline:
