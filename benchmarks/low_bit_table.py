@@ -73,8 +73,9 @@ def settings(network: str, recipe: str, **more: Any) -> dict[str, Any]:
 
 
 def train_float(network: str, epochs: int, weights: Path) -> None:
-    training = {"epochs": epochs, "batch_size": 256, "learning_rate": 4e-3 if network == "cnn" else 2e-3}
-    spec = resolve_low_bit_spec(settings(network, "w8a8", float_training=training | {"evaluate_every": 100}))
+    rate = 4e-3 if network == "cnn" else 2e-3
+    training = {"epochs": epochs, "batch_size": 256, "learning_rate": rate, "evaluate_every": 100, "compile": True}
+    spec = resolve_low_bit_spec(settings(network, "w8a8", float_training=training))
     started = time.perf_counter()
     found = run_low_bit_conversion(spec, say=print)
     print(f"float: {found.record.rows[0].accuracy}, {time.perf_counter() - started:.0f} s", flush=True)

@@ -13,7 +13,7 @@ from PIL import Image
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("convrt", "unknown command 'convrt'; did you mean 'convert' or 'report'?"),
+        ("convrt", "unknown command 'convrt'; did you mean 'convert' or 'report' or 'export'?"),
         ("convert extra", "unknown argument 'extra'"),
         ("convert --timestep 4", "unknown argument '--timestep'; did you mean '--timesteps'"),
         ("convert --timesteps", "argument --timesteps: expected one argument; see neuro convert --help."),
