@@ -92,7 +92,7 @@ def check_finite(network: nn.Module) -> None:
         InputError: the first of them.
     """
     for name, quantizer in every(network).items():
-        for part, value in quantizer.named_parameters():
+        for part, value in (*quantizer.named_parameters(), *quantizer.named_buffers()):
             if part in ("scale_", "clip_", "threshold_") and not bool((value.isfinite() & (value != 0)).all()):
                 raise InputError(
                     f"{name}.{part} holds {float(value.detach().flatten()[0])}, expected a finite scale other than 0; "
