@@ -13,7 +13,7 @@ List the operators that a conversion met: what became of each, the operands as t
 measured (binary, ternary, power-of-two, integer, float), what it costs in one inference,
 and its error against the float network. Of a low-bit variant: how each operand is held.
 
-  neuro audit runs/deit_tiny_patch16_224-t16
+  neuro audit runs/timm-deit_tiny_patch16_224-t16
   neuro audit RUN --all            those that run on values too
   neuro audit RUN --json
 """

@@ -123,7 +123,8 @@ def run(args: argparse.Namespace) -> int:
     from neuro.conversion.spec import read_settings
 
     settings = read_settings(args.config) if args.config else {}
-    if args.to or "recipe" in settings:
+    resumed = read_settings(args.out / "spec.yaml") if args.resume and args.out and args.out.is_dir() else {}
+    if args.to or "recipe" in settings or "recipe" in resumed:
         return _convert_to_low_bits(args, settings)
     _refuse(args, _LOW_BIT_FLAGS, "low-bit variants, see --to")
     if "network" in settings or is_network_source(args.model or ""):
@@ -181,7 +182,7 @@ def _convert_network(args: argparse.Namespace, settings: dict[str, Any]) -> int:
 
 def _convert_to_low_bits(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from neuro.cli.terminal import Terminal
-    from neuro.conversion.directory import default_directory
+    from neuro.conversion.directory import agreed_spec, default_directory
     from neuro.conversion.low_bit_run import run_low_bit_conversion
     from neuro.conversion.low_bit_spec import LowBitSpec, place_low_bit_keywords, resolve_low_bit_spec
     from neuro.conversion.spec import merge_settings, parse_assignment
@@ -194,7 +195,9 @@ def _convert_to_low_bits(args: argparse.Namespace, settings: dict[str, Any]) -> 
     settings = merge_settings(settings, place_low_bit_keywords({key: getattr(args, key) for key in flags}))
     for text in args.assignments:
         settings = merge_settings(settings, parse_assignment(text, LowBitSpec))
-    spec = resolve_low_bit_spec(settings)
+    if args.resume and args.out is None:
+        raise InputError("--resume needs --out DIR, the directory of the run to continue.")
+    spec = agreed_spec(args.out, settings, resolve_low_bit_spec) if args.resume else resolve_low_bit_spec(settings)
     console = Terminal(soft_wrap=True)
     found = run_low_bit_conversion(
         spec,

@@ -16,8 +16,8 @@ Write the network of a run of neuro convert --to as a file, and run the file onc
   packed       weights bit-packed, for packed inference on a CPU (quant.packed.load)
   safetensors  tensors, recipe and quantizers (quant.export.load_quantized)
 
-  neuro export runs/resnet18-w4a4 --format qcdq
-  neuro export runs/small_cnn-w1a1 --format packed --out network.safetensors
+  neuro export runs/timm-resnet18-w4a4 --format qcdq
+  neuro export runs/mymodule-network-w1a1 --format packed --out network.safetensors
 """
 
 ENDINGS = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import yaml
+from pydantic import BaseModel
 
 from hardware_models.errors import InputError, RunError
 from hardware_models.files import write_atomically
@@ -20,6 +21,9 @@ _DOCUMENTS = (
     *("spec.yaml", "recipe.yaml", "environment.json", "conversion.json", "estimate.json", "chips.json", "report.html"),
     *("workload*.json", "workload*.npz", "weights*.safetensors"),
 )
+
+
+Document = TypeVar("Document", bound=BaseModel)
 
 
 class Spec(Protocol):
@@ -114,15 +118,25 @@ def _take_away(path: Path, new: list[Path]) -> None:
 
 
 def load_spec(path: Path, given: dict[str, Any]) -> RunSpec:
+    """Read the specification of a run of an architecture that is resumed; see `agreed_spec`."""
+    return agreed_spec(path, given, validate_spec)
+
+
+def agreed_spec(path: Path, given: dict[str, Any], resolve: Callable[[Any, str], Document]) -> Document:
     """Read the `spec.yaml` of a run that is resumed; what is `given` beside it must agree.
+
+    Args:
+        path: the run directory.
+        given: nested settings.
+        resolve: makes the document of nested settings, which came from what it is told.
 
     Raises:
         InputError: there is no run to resume, or a setting differs.
     """
     if not (path / "spec.yaml").is_file():
         raise InputError(f"--resume: {path} holds no spec.yaml; give the --out directory of the run to continue.")
-    spec = validate_spec(read_settings(path / "spec.yaml"), str(path / "spec.yaml"))
-    wanted = validate_spec(merge_settings(spec.model_dump(by_alias=True), given))
+    spec = resolve(read_settings(path / "spec.yaml"), str(path / "spec.yaml"))
+    wanted = resolve(merge_settings(spec.model_dump(by_alias=True), given), "the settings")
     if wanted != spec:
         changed = sorted(set(_flat(wanted.model_dump()).items()) ^ set(_flat(spec.model_dump()).items()))
         raise InputError(

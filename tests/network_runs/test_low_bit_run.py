@@ -120,6 +120,18 @@ def test_it_trains_and_resumes_exactly(capsys: pytest.CaptureFixture[str]) -> No
     assert record("whole")["training"] == found["training"]
 
 
+def test_a_resumed_run_keeps_its_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["--data", "digits", "--set", "data.train_limit=32", "--set", "data.test_limit=16"]
+    command = [*CNN, *few, "--method", "qat", "--epochs", "1"]
+    assert main([*command, "--to", "w4a4", "--out", "whole"]) == 0
+    before = Path("whole/spec.yaml").read_text()
+    assert main([*command, "--to", "w1a1", "--resume", "--out", "whole"]) == 2
+    assert "recipe differs from" in capsys.readouterr().err
+    assert main([*command, "--to", "w4a4", "--resume"]) == 2
+    assert "--resume needs --out" in capsys.readouterr().err
+    assert Path("whole/spec.yaml").read_text() == before
+
+
 def test_an_architecture_by_its_name() -> None:
     command = ["convert", "--model", "spikeformer_v2", "--image-size", "16", "--to", "spike-w1", "--timesteps", "2"]
     assert (
