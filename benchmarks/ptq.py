@@ -20,11 +20,11 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from conversion_accuracy import Case
 from conversion_accuracy import cifar10 as labelled_cifar10
 from torch import Tensor, nn
 
@@ -32,17 +32,6 @@ from neuro.data import load_dataset
 from neuro.sources import load_source
 from quant.calibrate import post_training
 from quant.observe import CalibrationWarning
-
-
-@dataclass(frozen=True)
-class Case:
-    """A float network, the images to calibrate with, and those to judge by, with labels where there are any."""
-
-    model: nn.Module
-    calibration: Tensor
-    images: Tensor
-    labels: Tensor | None
-    batch: int
 
 
 def cifar10(weights: Path, data: str, samples: int) -> Case:

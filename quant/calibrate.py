@@ -21,8 +21,8 @@ from quant.bias_correction import add_to_bias, channel_axis, is_rectified, mean_
 from quant.capture import capture
 from quant.equalize import Equalized, equalize
 from quant.moments import as_product
-from quant.network import Quantized, QuantizedNetwork
-from quant.observe import CalibrationWarning, Ranges, checked, in_time
+from quant.network import Quantized, QuantizedNetwork, presented
+from quant.observe import CalibrationWarning, Ranges, checked
 from quant.quantize import quantize
 from quant.quantizers import Quantizer, Spikes, Uniform
 from quant.ranges import RangeMethod
@@ -167,7 +167,7 @@ def calibrate(
         InputError: no data, constant or not finite data, an unknown method or rounding, or a network that is training.
     """
     _check_names(method, rounding)
-    data = in_time(network, checked(batches))
+    data = [presented(batch, network.timesteps) for batch in checked(batches)]
     _check_mode(network)
     fitter = _Fitter(network, data, method, percentile, bias_correction, rounding, exact)
     with warnings.catch_warnings(record=True) as caught:

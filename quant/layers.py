@@ -21,8 +21,8 @@ from torch import Tensor, fx, nn
 from hardware_models.errors import InputError
 from quant.capture.constants import attribute, drop_unread
 from quant.capture.operators import operator_name
-from quant.network import QuantizedNetwork
-from quant.quantizers import Binary, PowerOfTwo, Quantizer, Spikes
+from quant.network import QuantizedNetwork, averaged, presented
+from quant.quantizers import Binary, PowerOfTwo, Quantizer, Shift, Spikes
 
 _CONVOLUTIONS = {f"conv{n}d": f"QuantConv{n}d" for n in (1, 2, 3)}
 _TRANSPOSED = {f"conv_transpose{n}d": f"QuantConvTranspose{n}d" for n in (1, 2, 3)}
@@ -42,11 +42,7 @@ class BrevitasNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the output, `[B, ...]`, for inputs `[B, ...]`; T timesteps are presented and averaged."""
-        if self.timesteps == 1:
-            output: Tensor = self.layers(*inputs)
-            return output
-        output = self.layers(*(torch.cat([x] * self.timesteps) for x in inputs))
-        return output.unflatten(0, (self.timesteps, inputs[0].shape[0])).mean(0)
+        return averaged(self.layers(*presented(inputs, self.timesteps)), self.timesteps)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """Load as any module does; Brevitas would make its quantizers anew, apart from the network's."""
@@ -76,26 +72,6 @@ class BrevitasQuantizer(nn.Module):
         scale = self.quantizer.scale(x)
         zero = torch.as_tensor(self.quantizer.zero_point(), dtype=scale.dtype, device=scale.device)
         return self.quantizer(x), scale, zero, self.get_buffer("width")
-
-
-class Shift(nn.Module):
-    """x - beta: the trained thresholds of a sign, for which Brevitas' interface has no place.
-
-    Args:
-        quantizer: holds beta, by channel.
-    """
-
-    def __init__(self, quantizer: Binary) -> None:
-        super().__init__()
-        self.axis = quantizer.axis
-        self.shift_ = quantizer.shift_
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return x - beta, of the shape of x."""
-        shape = [1] * x.dim()
-        if self.axis is not None:
-            shape[self.axis] = -1
-        return x - self.shift_.view(shape)
 
 
 def brevitas_form(network: QuantizedNetwork) -> BrevitasNetwork:

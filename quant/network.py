@@ -65,11 +65,7 @@ class QuantizedNetwork(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Return the output, `[B, ...]`, for inputs `[B, ...]`."""
-        if self.timesteps == 1:
-            output: Tensor = self.layers(*inputs)
-            return output
-        output = self.layers(*(torch.cat([x] * self.timesteps) for x in inputs))
-        return output.unflatten(0, (self.timesteps, inputs[0].shape[0])).mean(0)
+        return averaged(self.layers(*presented(inputs, self.timesteps)), self.timesteps)
 
     def quantizers(self) -> dict[str, Quantizer]:
         """Return the quantizers by the names that `operators` uses."""
@@ -83,6 +79,16 @@ class QuantizedNetwork(nn.Module):
         widths = {one.parameter: self.quantizers()[one.weight].bits for one in self.operators if one.weight}
         kept = {**dict(self.layers.named_parameters()), **dict(self.layers.named_buffers())}
         return sum(tensor.numel() * widths.get(name, 8 * tensor.element_size()) for name, tensor in kept.items())
+
+
+def presented(inputs: tuple[Tensor, ...], timesteps: int) -> tuple[Tensor, ...]:
+    """Return inputs `[B, ...]` as a graph takes them: the same in each of T timesteps, `[T B, ...]`."""
+    return inputs if timesteps == 1 else tuple(torch.cat([x] * timesteps) for x in inputs)
+
+
+def averaged(output: Tensor, timesteps: int) -> Tensor:
+    """Return the mean over time, `[B, ...]`, of what a graph answers, `[T B, ...]`."""
+    return output if timesteps == 1 else output.unflatten(0, (timesteps, -1)).mean(0)
 
 
 def check_finite(network: nn.Module) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, fx
 
 from hardware_models.errors import InputError
-from quant.network import WEIGHTS, QuantizedNetwork
+from quant.network import WEIGHTS, QuantizedNetwork, presented
 from quant.quantizers import Quantizer, Spikes
 from quant.ranges import RangeMethod
 from quant.walk import Walk
@@ -43,7 +43,7 @@ def initialise(
     Raises:
         InputError: no batches, inputs that are constant, or NaN among the values.
     """
-    walk = Walk(network.layers, in_time(network, checked(batches)))
+    walk = Walk(network.layers, [presented(batch, network.timesteps) for batch in checked(batches)])
     ranges = Ranges(network, walk, method, percentile)
     training = network.training
     network.eval()
@@ -86,13 +86,6 @@ def _check(x: Tensor) -> None:
             f"an input of shape {list(x.shape)} is {float(x.flatten()[0]):g} everywhere, which tells no range; "
             "calibrate with real samples."
         )
-
-
-def in_time(network: QuantizedNetwork, batches: list[tuple[Tensor, ...]]) -> list[tuple[Tensor, ...]]:
-    """Return the inputs as the network's graph takes them: in each of its timesteps."""
-    if network.timesteps == 1:
-        return batches
-    return [tuple(torch.cat([x] * network.timesteps) for x in batch) for batch in batches]
 
 
 class Ranges:

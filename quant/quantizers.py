@@ -261,6 +261,26 @@ class Binary(Quantizer):
             _set(self.scale_, torch.where(scale > _TINY, scale, torch.ones_like(scale)))
 
 
+class Shift(nn.Module):
+    """x - beta: the trained thresholds of a sign alone, for formats whose sign has none.
+
+    Args:
+        quantizer: holds beta, by channel; it is shared, not copied.
+    """
+
+    def __init__(self, quantizer: Binary) -> None:
+        super().__init__()
+        self.axis = quantizer.axis
+        self.shift_ = quantizer.shift_
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x - beta, of the shape of x."""
+        shape = [1] * x.dim()
+        if self.axis is not None:
+            shape[self.axis] = -1
+        return x - self.shift_.view(shape)
+
+
 class Ternary(Quantizer):
     """Three levels of a weight, found from the weight itself.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from quant.capture import capture
-from quant.network import QuantizedNetwork
+from quant.network import QuantizedNetwork, presented
 
 
 @torch.no_grad()
@@ -25,7 +25,7 @@ def operator_errors(network: QuantizedNetwork, model: nn.Module, inputs: Tensor)
     nodes = {one.node for one in network.operators if one.inputs or one.weight}
     folds = not any(isinstance(one, nn.modules.batchnorm._BatchNorm) for one in network.modules())
     expected = _results(capture(model, inputs, fold=folds).graph, nodes, inputs)
-    found = _results(network.layers, nodes, torch.cat([inputs] * network.timesteps))
+    found = _results(network.layers, nodes, *presented((inputs,), network.timesteps))
     errors = {}
     for node in nodes & expected.keys() & found.keys():
         y, q = expected[node], found[node]

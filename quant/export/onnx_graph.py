@@ -61,7 +61,7 @@ def onnx_model(network: QuantizedNetwork, inputs: tuple[Tensor, ...], translate:
             )
         except Exception as error:
             raise InputError(
-                f"the network cannot be written as ONNX ({said(error)}); export it as program or safetensors."
+                f"the network cannot be written as ONNX ({said(error)}); export it as program, packed or safetensors."
             ) from error
         assert program is not None
         _simplify(program.model)

@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from hardware_models.errors import InputError
 from quant.capture.complaints import quiet, said
 from quant.export.common import BATCH, answer, checked, relative_error, twice, write
-from quant.network import QuantizedNetwork
-from quant.quantizers import Uniform
 
 
 def export_program(network: nn.Module, path: str | Path, example: Tensor | tuple[Tensor, ...]) -> float:
@@ -32,7 +30,7 @@ def export_program(network: nn.Module, path: str | Path, example: Tensor | tuple
         RunError: the file cannot be written.
     """
     found, inputs = checked(network, example)
-    plain = _without_gradients(found)
+    plain = copy.deepcopy(found).eval()
     batch = torch.export.Dim(BATCH)
     shapes = (tuple({0: batch} for _ in inputs),)  # forward takes any number of inputs, as one tuple
     written = io.BytesIO()
@@ -48,12 +46,3 @@ def export_program(network: nn.Module, path: str | Path, example: Tensor | tuple
         error_of_file = relative_error(again(*inputs), answer(found, inputs))
     write(Path(path), written.getvalue())
     return error_of_file
-
-
-def _without_gradients(network: QuantizedNetwork) -> QuantizedNetwork:
-    """A copy in evaluation mode whose scales do not ask how many values they serve, which fixes shapes."""
-    plain = copy.deepcopy(network).eval()
-    for one in plain.quantizers().values():
-        if isinstance(one, Uniform):
-            one.learned = False
-    return plain

@@ -91,14 +91,14 @@ def _run(content: bytes, inputs: tuple[Tensor, ...]) -> Tensor:
 def _beyond(quantizer: Quantizer) -> tuple[str, str]:
     """What a quantizer makes that the format has no node for, and the formats that have; empty where it has."""
     if isinstance(quantizer, Binary):
-        return "binary values", "qonnx, program or safetensors"
+        return "binary values", "qonnx, program, packed or safetensors"
     if isinstance(quantizer, PowerOfTwo | Spikes):
         what = "spikes" if isinstance(quantizer, Spikes) else "powers of two"
-        return what, "program or safetensors"
+        return what, "program, packed or safetensors"
     if not isinstance(quantizer, Uniform | Pact | Ternary):
         return f"values of a {type(quantizer).__name__}", "program"
     if quantizer.bits > _MOST_BITS:
-        return f"codes of {quantizer.bits} bits", "qonnx, program or safetensors"
+        return f"codes of {quantizer.bits} bits", "qonnx, program, packed or safetensors"
     return "", ""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hardware_models.errors import InputError
 from quant.export.common import answer, checked, library, refusal, relative_error, write
 from quant.export.onnx_graph import node, onnx_model
-from quant.quantizers import Binary, Pact, PowerOfTwo, Quantizer, Spikes, Ternary, Uniform
+from quant.quantizers import Binary, Pact, PowerOfTwo, Quantizer, Shift, Spikes, Ternary, Uniform
 
 DOMAIN = "qonnx.custom_op.general"
 
@@ -105,11 +105,11 @@ def _operators() -> list[Any]:
 def _beyond(quantizer: Quantizer) -> tuple[str, str]:
     """What a quantizer makes that the format has no node for, and the formats that have; empty where it has."""
     if isinstance(quantizer, Spikes):
-        return "spikes", "program or safetensors"
+        return "spikes", "program, packed or safetensors"
     if isinstance(quantizer, PowerOfTwo):
-        return "powers of two", "program or safetensors"
+        return "powers of two", "program, packed or safetensors"
     if isinstance(quantizer, Uniform) and quantizer.limits() == (-1, 0):
-        return "the codes -1 and 0", "program or safetensors"
+        return "the codes -1 and 0", "program, packed or safetensors"
     if not isinstance(quantizer, Uniform | Pact | Ternary | Binary):
         return f"values of a {type(quantizer).__name__}", "program"
     return "", ""
@@ -126,7 +126,7 @@ class _Node(nn.Module):
         super().__init__()
         low, high = quantizer.limits()
         self.binary = isinstance(quantizer, Binary)
-        self.shift = _Shift(quantizer) if isinstance(quantizer, Binary) and quantizer.shifts else nn.Identity()
+        self.shift = Shift(quantizer) if isinstance(quantizer, Binary) and quantizer.shifts else nn.Identity()
         scale = quantizer.scale(like).detach()
         zero = torch.as_tensor(quantizer.zero_point(), device=scale.device)
         self.register_buffer("scale", scale.clone() if scale.numel() > 1 else scale.reshape(()).clone())
@@ -151,20 +151,3 @@ class _Weight(_Node):
 
     def forward(self) -> Tensor:  # type: ignore[override]
         return super().forward(self.values)
-
-
-class _Shift(nn.Module):
-    """x - beta, by channel."""
-
-    beta: Tensor
-
-    def __init__(self, quantizer: Binary) -> None:
-        super().__init__()
-        self.axis = quantizer.axis
-        self.register_buffer("beta", quantizer.shift_.detach().clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        shape = [1] * x.dim()
-        if self.axis is not None:
-            shape[self.axis] = -1
-        return x - self.beta.view(shape)

@@ -21,7 +21,7 @@ from torch import Tensor, fx, nn
 from hardware_models.errors import InputError
 from quant.capture.constants import attribute, drop_unread
 from quant.capture.operators import operator_name
-from quant.network import Quantized, QuantizedNetwork, check_finite
+from quant.network import Quantized, QuantizedNetwork, averaged, check_finite, presented
 from quant.packed.activations import Layout
 from quant.packed.content import Content, content_of
 from quant.packed.formats import Packing, UnpackableError, packed_weight, packing, steps, values_of
@@ -94,12 +94,8 @@ class PackedNetwork(nn.Module):
             if x.device.type != "cpu":
                 raise InputError(f"a packed network was given a tensor on {x.device}; give one on the CPU.")
         with torch.no_grad():
-            if self.timesteps == 1:
-                output: Tensor = self.layers(*inputs)
-                return output
             times = 1 if self.repeats else self.timesteps
-            output = self.layers(*(torch.cat([x] * times) for x in inputs))
-            return output.unflatten(0, (self.timesteps, inputs[0].shape[0])).mean(0)
+            return averaged(self.layers(*presented(inputs, times)), self.timesteps)
 
     def train(self, mode: bool = True) -> PackedNetwork:
         """Refuse to train.

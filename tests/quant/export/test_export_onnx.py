@@ -48,8 +48,8 @@ def test_every_recipe_runs_or_is_refused(recipe: str, form: str, quantized: Any,
     network, x = quantized("cnn", recipe)
     path = tmp_path / "network.onnx"
     if recipe in SPIKING or (recipe in BINARY and form == "qcdq"):
-        others = "export as program or safetensors"
-        held = "qonnx, program or safetensors" if form == "qcdq" else others
+        others = "export as program, packed or safetensors"
+        held = "qonnx, program, packed or safetensors" if form == "qcdq" else others
         with pytest.raises(InputError, match=rf"(depthwise|up) \(.*\) reads .* {form} cannot hold.*({held}|{others})"):
             export(network, path, x, form)
         assert not path.exists()
