@@ -116,7 +116,8 @@ class _Training:
         self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, self.settings.weight_decay), fused=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
         self.loss = _loss(self.model, self.settings)
-        self.run = torch.compile(self.model) if self.settings.compile else self.model
+        run = _steps(self.model)
+        self.logits: Callable[[Tensor], Tensor] = torch.compile(run) if self.settings.compile else run
 
     def epoch(self, epoch: int, report: Callable[[float], Any]) -> EpochRecord:
         """Train one epoch and return its record."""
@@ -146,7 +147,7 @@ class _Training:
         dtype = _DTYPES.get(self.settings.precision)
         memory = packed_activations() if self.settings.packed_activations else nullcontext()
         with torch.autocast(self.device.type, dtype) if dtype else nullcontext(), memory:
-            logits = self._logits(images).float()
+            logits = self.logits(images).float()
             loss = self._with_teacher(self.loss(logits, labels), logits, images)
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
@@ -174,11 +175,6 @@ class _Training:
         advice = "training.precision=bf16" if half else "a lower training.learning_rate or training.clip_norm"
         kept = f"; epoch {len(self.history)} is kept in {self.checkpoint}" if self.history and self.checkpoint else ""
         return f"{what}; start a new run with {advice}{kept}."
-
-    def _logits(self, images: Tensor) -> Tensor:
-        """Logits of every timestep, `[T, B, K]`; `[1, B, K]` of a model that only gives their mean."""
-        steps = getattr(self.model, "forward_steps", None)
-        return steps(images) if steps is not None else self.run(images).unsqueeze(0)
 
     def _with_teacher(self, loss: Tensor, logits: Tensor, images: Tensor) -> Tensor:
         if self.teacher is None:
@@ -240,6 +236,12 @@ class _Training:
         """What must be equal for a resumed training to be the same training."""
         without_effect = {"evaluate_every", "packed_activations", "compile"}
         return {**self.settings.model_dump(exclude=without_effect), "seed": self.seed, "samples": len(self.split)}
+
+
+def _steps(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What gives logits of every timestep, `[T, B, K]`; `[1, B, K]` of a model that only gives their mean."""
+    steps: Callable[[Tensor], Tensor] | None = getattr(model, "forward_steps", None)
+    return steps if steps is not None else lambda images: model(images).unsqueeze(0)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
