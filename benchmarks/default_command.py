@@ -3,7 +3,7 @@
     python benchmarks/default_command.py [--seeds 0 1 2] [--split-seeds 0]
 
 Each run is `neuro convert --model spikeformer_v2 --timesteps 4` in a process of its own, both networks trained.
-The settings in configs/training/digits.yaml were chosen while looking at split 0; `--split-seeds` trains on
+The settings in configs/convert/digits.yaml were chosen while looking at split 0; `--split-seeds` trains on
 other held-out parts, which were not looked at.
 """
 

@@ -88,7 +88,17 @@ class SummaryRow(_Document):
 
 
 class EpochRecord(_Document):
-    """One epoch of training: mean loss, test accuracy where it was measured, learning rate, seconds."""
+    """One epoch of training.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean over the samples, as is `train_accuracy`.
+        test_accuracy: where it was measured.
+        learning_rate: of the last step.
+        seconds: of wall clock; `waited_seconds` of them for batches.
+        timesteps: T.
+        firing_rate: spikes per neuron and timestep, where there is a budget of them.
+    """
 
     epoch: int
     loss: float
@@ -96,6 +106,9 @@ class EpochRecord(_Document):
     test_accuracy: float | None
     learning_rate: float
     seconds: float
+    waited_seconds: float = 0.0
+    timesteps: int = 1
+    firing_rate: float | None = None
 
 
 class OperatorRecord(_Document):

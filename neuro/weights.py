@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from hardware_models.files import write_atomically
 
 def save_weights(path: Path, model: nn.Module, metadata: dict[str, str]) -> None:
     """Write the model's state as safetensors, whole or not at all."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_tensors(path, model.state_dict(), metadata)
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write tensors by name as safetensors, whole or not at all."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     with write_atomically(path, "wb") as file:
         file.write(save_safetensors(tensors, metadata))
 

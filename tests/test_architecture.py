@@ -69,11 +69,12 @@ def test_loading_does_not_load_torch(statement: str) -> None:
 
 
 FLOORS = [
-    {"kernels", "weights"},
+    {"kernels", "weights", "hub"},
     {"records", "neurons", "data"},
     {"models", "training", "profiling", "report", "sources"},
-    {"coding"},
+    {"coding", "evaluation"},
     {"conversion", "bench"},
+    {"experiments"},
     {"cli"},
 ]
 """The rooms of `neuro`, lowest first: a room imports only from itself and from lower floors."""

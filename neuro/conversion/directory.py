@@ -33,7 +33,7 @@ class Spec(Protocol):
     device: str
 
     @property
-    def title(self) -> str:
+    def directory_name(self) -> str:
         """A short name for a directory."""
         ...
 
@@ -44,7 +44,7 @@ class Spec(Protocol):
 
 def default_directory(spec: Spec) -> Path:
     """Return a new `runs/TITLE`, numbered where that exists."""
-    base = Path("runs") / spec.title
+    base = Path("runs") / spec.directory_name
     candidates = [base, *(base.with_name(f"{base.name}-{n}") for n in range(2, 10_000))]
     return next(path for path in candidates if not path.exists())
 
@@ -86,7 +86,7 @@ def run_directory(path: Path, spec: Spec, resume: bool) -> Iterator[None]:
         _make(path, spec)
         yield
     except BaseException as error:
-        if not resume and not any(path.glob("checkpoints/*.pt")):
+        if not resume and not any(path.glob("checkpoints/*")):
             _take_away(path, new)
         elif isinstance(error, KeyboardInterrupt):
             error.add_note(f"whole epochs are kept, continue with --resume --out {path}")

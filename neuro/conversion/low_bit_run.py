@@ -28,6 +28,7 @@ from neuro.conversion.low_bit_spec import LowBitSpec, place_low_bit_keywords, re
 from neuro.conversion.network_data import DatasetInputs, GivenInputs, NetworkData, load_inputs
 from neuro.conversion.summary import summary_row
 from neuro.conversion.write import write_results
+from neuro.evaluation import TimeFirst
 from neuro.profiling import profile
 from neuro.profiling.low_bit import profile_low_bit
 from neuro.records import ConversionRecord, EpochRecord, LowBitOperator, LowBitRecord, SummaryRow
@@ -152,21 +153,6 @@ def run_low_bit_conversion(
     return LowBitConversion(spec, record, run.network, run.model, workloads, estimates, answers, out)
 
 
-class _TimeFirst(nn.Module):
-    """A network of single images, for the training loop, whose batches hold time first."""
-
-    timesteps = 1
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits `[B, K]` of images `[1, B, C, H, W]`."""
-        logits: Tensor = self.network(images[0])
-        return logits
-
-
 @dataclass
 class _Comparison:
     """Both networks on the same samples."""
@@ -262,7 +248,7 @@ class _Run:
             )
         self.say(f"train: {form}, {settings.epochs} epochs")
         self.history[form] = train(
-            _TimeFirst(network),
+            TimeFirst(network),
             self.data.as_dataset(),
             settings,
             seed=self.spec.seed,
@@ -270,7 +256,7 @@ class _Run:
             checkpoint=self.out / "checkpoints" / f"{form}.pt" if self.out else None,
             resume=self.resume,
             progress=f"train {form}",
-            teacher=None if teacher is None else _TimeFirst(teacher),
+            teacher=None if teacher is None else TimeFirst(teacher),
         )
         network.eval()
 

@@ -83,14 +83,14 @@ class LowBitSpec(_Section):
     profile_samples: Annotated[int, Field(ge=1)] = 4
 
     @property
-    def title(self) -> str:
+    def directory_name(self) -> str:
         """A short name for a directory."""
         network = Path(self.network.source).name.replace(":", "-").replace("/", "-")
         return f"{network}-{Path(self.recipe).stem}"
 
     def to_yaml(self) -> str:
         """Return the document as YAML."""
-        return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def resolve_low_bit_spec(given: dict[str, Any], origin: str = "the settings") -> LowBitSpec:

@@ -161,10 +161,10 @@ class _Wanted:
         return len(self.split)
 
     def batches(
-        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None, *, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield time-first batches; see `Split.batches`."""
-        for images, labels in self.split.batches(batch_size, 1, shuffle_seed):
+        for images, labels in self.split.batches(batch_size, 1, shuffle_seed, start=start):
             yield self.inputs.as_wanted(self.split, images[0]).expand(timesteps, -1, -1, -1, -1), labels
 
 

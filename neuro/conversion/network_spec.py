@@ -105,13 +105,13 @@ class NetworkRunSpec(_Section):
         return sorted({*self.sweep, self.timesteps})
 
     @property
-    def title(self) -> str:
+    def directory_name(self) -> str:
         """A short name for a directory."""
         return f"{Path(self.network.source).name.replace(':', '-').replace('/', '-')}-t{self.timesteps}"
 
     def to_yaml(self) -> str:
         """Return the document as YAML."""
-        return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def is_network_source(name: str) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hardware_models.errors import InputError
-from neuro.conversion.spec import RunSpec
+from neuro.conversion.spec import BuildSpec
 from neuro.data import Dataset, load_dataset
 from neuro.models import architecture, create_model
 from neuro.models.neurons import neuron_factory
@@ -19,7 +19,7 @@ _LEAST_SIDE = {"digits": 16, "fashion-mnist": 32}
 """Smallest presentation of the small-image data sets; photographs take the variant's own size."""
 
 
-def load_data(spec: RunSpec) -> Dataset:
+def load_data(spec: BuildSpec) -> Dataset:
     """Load the data at the side the variant is made for, or at the one that was asked for."""
     side = spec.data.image_size
     if side is None:
@@ -31,10 +31,11 @@ def load_data(spec: RunSpec) -> Dataset:
         split_seed=spec.data.split_seed,
         train_limit=spec.data.train_limit,
         test_limit=spec.data.test_limit,
+        augment=spec.data.augment,
     )
 
 
-def build_spiking(spec: RunSpec, dataset: Dataset) -> nn.Module:
+def build_spiking(spec: BuildSpec, dataset: Dataset) -> nn.Module:
     """Build the spiking variant, initialised from the seed."""
     m = spec.model
     make_neuron = neuron_factory(m.neuron, m.surrogate, m.surrogate_alpha, m.neuron_parameters)
@@ -49,7 +50,7 @@ def build_spiking(spec: RunSpec, dataset: Dataset) -> nn.Module:
     )
 
 
-def build_float_parent(spec: RunSpec, dataset: Dataset) -> nn.Module:
+def build_float_parent(spec: BuildSpec, dataset: Dataset) -> nn.Module:
     """Build the floating-point parent: the same topology with ReLU for every neuron and T = 1."""
     torch.manual_seed(spec.seed)
     return create_model(
@@ -62,7 +63,7 @@ def build_float_parent(spec: RunSpec, dataset: Dataset) -> nn.Module:
     )
 
 
-def _overrides(spec: RunSpec, dataset: Dataset) -> dict[str, Any]:
+def _overrides(spec: BuildSpec, dataset: Dataset) -> dict[str, Any]:
     """What the data decide, then what the user decides; a head may have more outputs than the data have classes."""
     decided = {"in_channels": dataset.in_channels, "image_size": dataset.image_size}
     given = spec.model.overrides

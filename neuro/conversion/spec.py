@@ -58,6 +58,7 @@ class DataSpec(_Section):
             of different seeds are judged on the same samples.
         train_limit: most training samples to use; null uses all.
         test_limit: most test samples to use; null uses all.
+        augment: random changes of training images, such as `{crop_flip: 4}`; null takes the data set's own, `{}` none.
     """
 
     name: str = "digits"
@@ -65,13 +66,28 @@ class DataSpec(_Section):
     split_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     train_limit: Annotated[int, Field(ge=1)] | None = None
     test_limit: Annotated[int, Field(ge=1)] | None = None
+    augment: dict[str, Any] | None = None
 
 
-class RunSpec(_Section):
+class BuildSpec(_Section):
+    """Which network on which data.
+
+    Attributes:
+        model: the network.
+        data: the data.
+        seed: of initial weights, sample order, augmentation and stochastic depth.
+    """
+
+    model: ModelSpec = Field(default_factory=ModelSpec)
+    data: DataSpec = Field(default_factory=DataSpec)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class RunSpec(BuildSpec):
     """Everything a run depends on, apart from the code.
 
     Attributes:
-        seed: of initial weights, sample order, augmentation and stochastic depth.
+        training: how it is trained.
         device: a torch device.
         convention: the rules of the energy figures.
         chips: chips or chip files to estimate on; `default`, `all` and `none` are sets.
@@ -79,24 +95,21 @@ class RunSpec(_Section):
     """
 
     schema_version: Literal["neuro.spec/1"] = Field(default=SCHEMA, alias="schema")
-    model: ModelSpec = Field(default_factory=ModelSpec)
-    data: DataSpec = Field(default_factory=DataSpec)
     training: TrainingSettings = Field(default_factory=TrainingSettings)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: str = "cpu"
     convention: str = "horowitz45"
     chips: list[str] = Field(default_factory=lambda: ["default"])
     profile_samples: Annotated[int, Field(ge=1)] | None = None
 
     @property
-    def title(self) -> str:
+    def directory_name(self) -> str:
         """A short name for a directory."""
         m = self.model
         return f"{m.name}-{m.variant}-t{m.timesteps}-{self.data.name.split(':')[0]}"
 
     def to_yaml(self) -> str:
         """Return the document as YAML."""
-        return yaml.safe_dump(self.model_dump(by_alias=True), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def resolve_spec(given: dict[str, Any]) -> RunSpec:
@@ -130,7 +143,7 @@ _EXAMPLES = {"model": "variant: tiny", "data": "name: digits", "training": "epoc
 def _training_defaults(data: dict[str, Any], model: dict[str, Any]) -> dict[str, Any]:
     """What is shipped as the way to train on this data set."""
     name = str(data.get("name", DataSpec().name)).split(":")[0]
-    shipped = shipped_configs("neuro", "training") / f"{name}.yaml"
+    shipped = shipped_configs("neuro", "convert") / f"{name}.yaml"
     if not shipped.is_file():
         return {}
     defaults: dict[str, Any] = yaml.safe_load(shipped.read_text(encoding="utf-8"))
@@ -155,25 +168,34 @@ def validate_spec(data: Any, origin: str = "the settings") -> RunSpec:
     try:
         spec = RunSpec.model_validate(data)
     except ValidationError as error:
-        raise _first_fault(error, origin) from error
-    known = architecture(spec.model.name)
-    spec.model.variant = known.variant(spec.model.variant).name
-    spec.model.attention = spec.model.attention or known.default_attention
+        raise first_fault(error, origin) from error
+    complete_model(spec.model)
     return spec
 
 
-def _first_fault(error: ValidationError, origin: str) -> InputError:
+def complete_model(model: ModelSpec) -> None:
+    """Name the variant and the kind of attention that were left to the architecture."""
+    known = architecture(model.name)
+    model.variant = known.variant(model.variant).name
+    model.attention = model.attention or known.default_attention
+
+
+def first_fault(error: ValidationError, origin: str, document: type[BaseModel] = RunSpec) -> InputError:
+    """Return the first fault of a document as one sentence."""
     fault = error.errors()[0]
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return unknown_name("key", key, known_keys())
+        return unknown_name("key", key, known_keys(document))
     if key == "model.neuron":
         return unknown_name("neuron", fault["input"], ["if", "lif", "plif", "ilif"])
     if key == "model.timesteps":
         return InputError(f"timesteps was {fault['input']!r}; give a whole number of at least 1.")
     if fault["type"] in ("dict_type", "model_type"):
         return InputError(f"{origin}: {key} was {fault['input']!r}; give keys with their values below it.")
-    return InputError(f"{origin}: {key} was {fault['input']!r}; {fault['msg'][0].lower()}{fault['msg'][1:]}.")
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "value_error" and isinstance(fault["input"], dict):
+        return InputError(f"{origin}: {key}: {message}.")
+    return InputError(f"{origin}: {key} was {fault['input']!r}; {message[0].lower()}{message[1:]}.")
 
 
 def known_keys(spec: type[BaseModel] = RunSpec) -> list[str]:

@@ -52,8 +52,7 @@ class AffineJitter:
         cos, sin = reach * angle.cos(), reach * angle.sin()
         shift_x, shift_y = 2 * self.shift * x, 2 * self.shift * y  # its coordinates run from -1 to 1
         theta = torch.stack([cos, -sin, shift_x, sin, cos, shift_y], dim=1).view(-1, 2, 3)
-        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
-        return functional.grid_sample(images, grid, align_corners=False)
+        return resample(images, theta)
 
     def __str__(self) -> str:
         return (
@@ -87,3 +86,44 @@ class CropFlip:
 
     def __str__(self) -> str:
         return f"random crop after padding by {self.padding} pixels, flip of every second image"
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Several augmentations, one after the other.
+
+    Attributes:
+        augments: in the order of their use, at least one.
+    """
+
+    augments: tuple[Augment, ...]
+
+    @property
+    def draws(self) -> int:
+        """Random numbers that one image takes."""
+        return sum(augment.draws for augment in self.augments)
+
+    def __call__(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """Return the changed images `[B, C, H, W]`; `uniform` is `[B, draws]` in [0, 1)."""
+        own = uniform.split([augment.draws for augment in self.augments], dim=1)
+        for augment, numbers in zip(self.augments, own, strict=True):
+            images = augment(images, numbers)
+        return images
+
+    def __str__(self) -> str:
+        return ", then ".join(map(str, self.augments))
+
+
+def resample(images: Tensor, theta: Tensor, outside: str = "zeros") -> Tensor:
+    """Sample images `[B, C, H, W]` bilinearly where the affine maps `theta [B, 2, 3]` point; the dtype is kept.
+
+    Args:
+        images: floating point, or bytes, which are rounded.
+        theta: from places of the result to places of the source, both in coordinates from -1 to 1.
+        outside: what lies outside the image: `zeros`, or `border` for its nearest pixel.
+    """
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    if images.is_floating_point():
+        return functional.grid_sample(images, grid, padding_mode=outside, align_corners=False)
+    sampled = functional.grid_sample(images.float(), grid, padding_mode=outside, align_corners=False)
+    return sampled.round().to(images.dtype)

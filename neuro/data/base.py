@@ -31,7 +31,7 @@ class Split(Protocol):
         ...
 
     def batches(
-        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None, *, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield `(images [T, B, C, H, W] float32, labels [B] int64)`; the last batch may be smaller.
 
@@ -40,6 +40,7 @@ class Split(Protocol):
             timesteps: T; a static image is expanded along time.
             shuffle_seed: order of the samples; None keeps the stored order, without augmentation. The same
                 seed gives the same order and the same augmentation on every machine and for every batch size.
+            start: batches to leave out at the beginning, which are not read.
 
         Raises:
             InputError: `batch_size` or `timesteps` below 1, at the call; an unreadable sample, when met.

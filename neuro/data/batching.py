@@ -1,9 +1,11 @@
-"""What the splits share: order, time-first presentation, and a split whose images fit in memory."""
+"""What the splits share: the plan of an epoch, time-first presentation, and a split whose images fit in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -41,7 +43,77 @@ class Normalise:
         return f"pixels to 0..1, minus mean {mean}, over standard deviation {std}"
 
 
-class TensorSplit:
+class Chosen(NamedTuple):
+    """The samples of one batch, before they are read.
+
+    Attributes:
+        indices: of the samples, `[B]` int64.
+        draws: their random numbers, `[B, D]` in [0, 1); None without augmentation.
+    """
+
+    indices: Tensor
+    draws: Tensor | None
+
+    def part(self, rank: int, world: int) -> Chosen:
+        """Return the `rank`-th of `world` contiguous parts, as `torch.tensor_split` cuts them; it may be empty."""
+        draws = None if self.draws is None else self.draws.tensor_split(world)[rank]
+        return Chosen(self.indices.tensor_split(world)[rank], draws)
+
+
+class PlannedSplit(ABC):
+    """A split that plans an epoch before it reads: samples can be gathered by their indices, or left out unread.
+
+    Attributes:
+        normalise: how pixels are normalised.
+        augment: random changes in a shuffled epoch; None for none.
+    """
+
+    normalise: Normalise
+    augment: Augment | None = None
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of samples."""
+
+    @abstractmethod
+    def gather(self, chosen: Chosen, timesteps: int) -> tuple[Tensor, Tensor]:
+        """Return `(images [T, B, C, H, W] float32, labels [B] int64)` of the chosen samples; B may be 0."""
+
+    def gather_each(self, planned: Iterable[Chosen], timesteps: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield `gather` of each; a split that reads files overrides this to read ahead."""
+        for chosen in planned:
+            yield self.gather(chosen, timesteps)
+
+    def plan(self, batch_size: int, shuffle_seed: int | None, start: int = 0) -> Iterator[Chosen]:
+        """Yield the samples of each batch from the batch `start` on; see `Split.batches` for the seed.
+
+        Raises:
+            InputError: `start` is negative, or beyond the number of batches, at the call.
+        """
+        check_start(start, len(self), batch_size)
+        order, draws = plan_epoch(len(self), shuffle_seed, self.augment.draws if self.augment else 0)
+        rest = order[start * batch_size :]
+        return (Chosen(indices, None if draws is None else draws[indices]) for indices in _cut(rest, batch_size))
+
+    def batches(
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None, *, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield time-first batches; see `Split.batches`.
+
+        Args:
+            batch_size: samples in a batch.
+            timesteps: T.
+            shuffle_seed: order of the samples and their augmentation; None keeps the stored order, without.
+            start: batches at the beginning of the epoch to leave out, unread: to go on inside an epoch.
+
+        Raises:
+            InputError: as `Split.batches`; `start` below 0 or beyond the number of batches, at the call.
+        """
+        check_batching(batch_size, timesteps)
+        return self.gather_each(self.plan(batch_size, shuffle_seed, start), timesteps)
+
+
+class TensorSplit(PlannedSplit):
     """A split whose images are held in memory.
 
     Args:
@@ -68,26 +140,15 @@ class TensorSplit:
         self.augment = augment
 
     def __len__(self) -> int:
-        """Return the number of samples."""
         return len(self.labels)
 
-    def batches(
-        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield time-first batches; see `Split.batches`."""
-        check_batching(batch_size, timesteps)
-        return self._batches(batch_size, timesteps, shuffle_seed)
-
-    def _batches(self, batch_size: int, timesteps: int, seed: int | None) -> Iterator[tuple[Tensor, Tensor]]:
-        order, draws = plan_epoch(len(self), seed, self.augment.draws if self.augment else 0)
-        for start in range(0, len(order), batch_size):
-            chosen = order[start : start + batch_size]
-            images = self.images[chosen]
-            if self.resize is not None:
-                images = self.resize(images)
-            if self.augment is not None and draws is not None:
-                images = self.augment(images, draws[chosen])
-            yield present(self.normalise(images), timesteps), self.labels[chosen]
+    def gather(self, chosen: Chosen, timesteps: int) -> tuple[Tensor, Tensor]:
+        images = self.images[chosen.indices]
+        if self.resize is not None:
+            images = self.resize(images)
+        if self.augment is not None and chosen.draws is not None and len(images):
+            images = self.augment(images, chosen.draws)
+        return present(self.normalise(images), timesteps), self.labels[chosen.indices]
 
 
 def plan_epoch(count: int, seed: int | None, draws: int) -> tuple[Tensor, Tensor | None]:
@@ -104,6 +165,11 @@ def plan_epoch(count: int, seed: int | None, draws: int) -> tuple[Tensor, Tensor
     return order, torch.rand(count, draws, generator=generator) if draws else None
 
 
+def _cut(order: Tensor, batch_size: int) -> Iterator[Tensor]:
+    """Yield the batches of an order; none of an empty one, where `Tensor.split` yields one."""
+    return (order[first : first + batch_size] for first in range(0, len(order), batch_size))
+
+
 def present(images: Tensor, timesteps: int) -> Tensor:
     """Return static images `[B, C, H, W]` as `[T, B, C, H, W]`, a view with stride 0 in time."""
     return images.unsqueeze(0).expand(timesteps, *images.shape)
@@ -114,6 +180,13 @@ def check_batching(batch_size: int, timesteps: int) -> None:
     for name, value in (("batch size", batch_size), ("number of timesteps", timesteps)):
         if value < 1:
             raise InputError(f"the {name} is {value}; give at least 1.")
+
+
+def check_start(start: int, samples: int, batch_size: int) -> None:
+    """Refuse to begin an epoch at a batch that it does not reach."""
+    count = -(-samples // batch_size)
+    if not 0 <= start <= count:
+        raise InputError(f"an epoch of {count} batches cannot start at batch {start}; give 0 to {count}.")
 
 
 def check_image_size(image_size: int, smallest: int, what: str) -> int:

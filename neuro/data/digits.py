@@ -7,11 +7,15 @@ The held-out split is drawn by class, not by writer: the file does not say who w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from neuro.data.augment import AffineJitter
+from neuro.data.augment_settings import chosen_augment, in_training
 from neuro.data.base import Dataset
 from neuro.data.batching import Normalise, TensorSplit, check_image_size
 from neuro.data.splits import SPLIT_SEED, balanced_subset, held_out_split
@@ -28,6 +32,7 @@ def load(
     split_seed: int = SPLIT_SEED,
     train_limit: int | None = None,
     test_limit: int | None = None,
+    augment: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return the digits, one channel, enlarged bilinearly to `image_size`.
 
@@ -36,11 +41,13 @@ def load(
         split_seed: seed of the held-out split, 20 % of each class.
         train_limit: most training samples to keep; None keeps all.
         test_limit: most test samples to keep; None keeps all.
+        augment: changes of training images, see `build_augment`; None takes the data set's own, {} none.
 
     Raises:
-        InputError: `image_size` below 8 or a limit below 1.
+        InputError: `image_size` below 8, a limit below 1, or an unknown augmentation.
     """
     check_image_size(image_size, STORED_SIZE, "digits")
+    changes = chosen_augment(augment, JITTER)
     images, labels, version = _stored()
     images = _enlarge(images, image_size)
     train, test = held_out_split(labels, split_seed)
@@ -57,11 +64,11 @@ def load(
         classes=tuple(str(digit) for digit in range(10)),
         in_channels=1,
         image_size=image_size,
-        train=TensorSplit(images[train], labels[train], normalise, augment=JITTER),
+        train=TensorSplit(images[train], labels[train], normalise, augment=changes),
         test=TensorSplit(images[test], labels[test], normalise),
         preprocessing=(
             f"{STORED_SIZE}x{STORED_SIZE} enlarged bilinearly to {image_size}x{image_size}; {normalise}; "
-            f"in training {JITTER}"
+            f"{in_training(changes)}"
         ),
     )
 

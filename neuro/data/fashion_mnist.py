@@ -6,8 +6,10 @@ Learning Algorithms", arXiv:1708.07747, 2017; licence MIT, copyright Zalando SE.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch.nn import functional
 
 from neuro.data import fashion_files, idx
 from neuro.data.augment import CropFlip
+from neuro.data.augment_settings import chosen_augment, in_training
 from neuro.data.base import Dataset
 from neuro.data.batching import Normalise, TensorSplit, check_image_size
 from neuro.data.splits import SPLIT_SEED, balanced_subset
@@ -46,6 +49,7 @@ def load(
     split_seed: int = SPLIT_SEED,
     train_limit: int | None = None,
     test_limit: int | None = None,
+    augment: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return Fashion-MNIST, one channel, padded with black to `image_size`.
 
@@ -55,6 +59,7 @@ def load(
         split_seed: seed of the subset that a limit draws (the data bring their own split).
         train_limit: most training samples to keep; None keeps all.
         test_limit: most test samples to keep; None keeps all.
+        augment: changes of training images, see `build_augment`; None takes the data set's own, {} none.
 
     Raises:
         InputError: not to be had, incomplete or damaged files, `image_size` below 28, a limit below 1.
@@ -66,7 +71,7 @@ def load(
     test_images, test_labels, test_published = _read(files, "t10k")
     train = balanced_subset(train_labels, train_limit, split_seed)
     test = balanced_subset(test_labels, test_limit, split_seed)
-    augment = CropFlip(padding=SHIFT * enlarge.factor)
+    changes = chosen_augment(augment, CropFlip(padding=SHIFT * enlarge.factor))
     published = train_published and test_published
     return Dataset(
         name="fashion-mnist" if folder is None else f"fashion-mnist:{folder}",
@@ -78,9 +83,9 @@ def load(
         classes=CLASSES,
         in_channels=1,
         image_size=image_size,
-        train=TensorSplit(train_images[train], train_labels[train], NORMALISE, enlarge, augment),
+        train=TensorSplit(train_images[train], train_labels[train], NORMALISE, enlarge, changes),
         test=TensorSplit(test_images[test], test_labels[test], NORMALISE, enlarge),
-        preprocessing=f"{enlarge}; {NORMALISE}; in training {augment}",
+        preprocessing=f"{enlarge}; {NORMALISE}; {in_training(changes)}",
     )
 
 

@@ -12,21 +12,26 @@ usual channel means and standard deviations of its training images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hardware_models.errors import InputError
+from neuro.data.augment import Augment
+from neuro.data.augment_settings import chosen_augment, in_training
 from neuro.data.base import Dataset
 from neuro.data.batching import Normalise, check_image_size
-from neuro.data.file_split import FileSplit
+from neuro.data.file_split import FileSplit, ImageFiles
 from neuro.data.folder_layout import Layout, Samples, scan
-from neuro.data.images import CROP_AREA
+from neuro.data.resized_crop import ResizedCropFlip
 from neuro.data.splits import HELD_OUT, SPLIT_SEED, balanced_subset, held_out_split
 
 DEFAULT_SIZE = 224
 NORMALISE = Normalise((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), scale=1 / 255)
+AUGMENT = ResizedCropFlip()
 
 
 def load(
@@ -36,6 +41,8 @@ def load(
     split_seed: int = SPLIT_SEED,
     train_limit: int | None = None,
     test_limit: int | None = None,
+    augment: Mapping[str, Any] | None = None,
+    workers: int | None = None,
 ) -> Dataset:
     """Return the images of a folder, three channels.
 
@@ -45,12 +52,16 @@ def load(
         split_seed: seed of the held-out split, where the folder brings none, and of limited subsets.
         train_limit: most training samples to keep; None keeps all.
         test_limit: most test samples to keep; None keeps all.
+        augment: changes of training images, see `build_augment`; None takes the data set's own, {} none.
+        workers: threads that decode; None takes the processors that there are, up to 8.
 
     Raises:
         InputError: no folder, no images, a mixed layout, fewer than two classes, a class without images, an
-            image that is none (one that is damaged further on is met in `batches`), a limit below 1.
+            image that is none (one that is damaged further on is met in `batches`), a limit below 1, an unknown
+            augmentation.
     """
     check_image_size(image_size, 1, "images")
+    changes = chosen_augment(augment, AUGMENT)
     layout = scan(folder)
     train, test, split = _parts(layout, split_seed)
     train = None if train is None else _limited(train, train_limit, split_seed)
@@ -61,13 +72,17 @@ def load(
         classes=layout.classes,
         in_channels=3,
         image_size=image_size,
-        train=None if train is None else _split(train, image_size, augment=True),
-        test=_split(test, image_size, augment=False),
-        preprocessing=(
-            f"upright 8-bit RGB, transparency on white; shorter side to {image_size} * 256/224, centre crop "
-            f"{image_size}x{image_size}, bicubic; {NORMALISE}; in training a random crop of "
-            f"{CROP_AREA[0]:.0%} to {CROP_AREA[1]:.0%} of the area instead, and a flip of every second image"
-        ),
+        train=None if train is None else _split(train, image_size, changes, workers),
+        test=_split(test, image_size, None, workers),
+        preprocessing=f"{preprocessing(image_size)}; {in_training(changes)}",
+    )
+
+
+def preprocessing(image_size: int) -> str:
+    """Return in words what is done to images that are not augmented."""
+    return (
+        f"upright 8-bit RGB, transparency on white; shorter side to {image_size} * 256/224, centre crop "
+        f"{image_size}x{image_size}, bicubic; {NORMALISE}"
     )
 
 
@@ -100,11 +115,11 @@ def _limited(samples: Samples, limit: int | None, seed: int) -> Samples:
     return samples.pick(balanced_subset(torch.tensor(samples.labels), limit, seed).tolist())
 
 
-def _split(samples: Samples, image_size: int, *, augment: bool) -> FileSplit:
+def _split(samples: Samples, image_size: int, augment: Augment | None, workers: int | None) -> FileSplit:
     labels: Tensor = torch.tensor(samples.labels, dtype=torch.int64)
-    split = FileSplit(samples.paths, labels, image_size, NORMALISE, augment=augment)
-    split.check_headers()
-    return split
+    images = ImageFiles(samples.paths)
+    images.check_headers()
+    return FileSplit(images, labels, image_size, NORMALISE, augment=augment, workers=workers)
 
 
 def _counts(train: Samples | None, test: Samples) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -42,24 +43,32 @@ def check_header(path: Path) -> None:
         raise unreadable(path, error) from error
 
 
-def read_square(path: Path, size: int, uniform: tuple[float, ...] | None = None) -> np.ndarray:
+def read_square(
+    file: Path | IO[bytes],
+    size: int,
+    uniform: tuple[float, ...] | None = None,
+    area: tuple[float, float] = CROP_AREA,
+    name: str | None = None,
+) -> np.ndarray:
     """Return an image as `[size, size, 3]` uint8 RGB.
 
     Args:
-        path: any format that Pillow reads; the first frame of several.
+        file: any format that Pillow reads; the first frame of several.
         size: side of the result in pixels.
         uniform: five numbers in [0, 1) that choose a training crop and its flip; None cuts the centre.
+        area: smallest and largest share of the image's area that a training crop takes.
+        name: what to call the image in messages; None takes its path.
 
     Raises:
         InputError: the file is corrupt or cannot be shown in RGB; names it and says what to do.
     """
     try:
-        with Image.open(path) as opened:
+        with Image.open(file) as opened:
             image = to_rgb(ImageOps.exif_transpose(opened))
     except Exception as error:
         # On corrupt input Pillow's readers raise nearly anything: OSError, SyntaxError, struct.error ...
-        raise unreadable(path, error) from error
-    box = centre_box(*image.size) if uniform is None else training_box(*image.size, uniform)
+        raise unreadable(name or file, error) from error
+    box = centre_box(*image.size) if uniform is None else training_box(*image.size, uniform, area)
     square = image.resize((size, size), Image.Resampling.BICUBIC, box=box)
     if uniform is not None and uniform[4] < 0.5:
         square = ImageOps.mirror(square)
@@ -88,20 +97,20 @@ def centre_box(width: int, height: int) -> Box:
     return left, upper, left + side, upper + side
 
 
-def training_box(width: int, height: int, uniform: tuple[float, ...]) -> Box:
+def training_box(width: int, height: int, uniform: tuple[float, ...], area: tuple[float, float] = CROP_AREA) -> Box:
     """Return a random box by area and ratio (C. Szegedy et al., arXiv:1409.4842, 2014), cut to the image.
 
     One draw, where others try again until the box fits: an image then takes a fixed count of random numbers.
     """
-    area = width * height * (CROP_AREA[0] + uniform[0] * (CROP_AREA[1] - CROP_AREA[0]))
+    pixels = width * height * (area[0] + uniform[0] * (area[1] - area[0]))
     ratio = CROP_RATIO[0] * (CROP_RATIO[1] / CROP_RATIO[0]) ** uniform[1]
-    box_width = min(width, max(1.0, (area * ratio) ** 0.5))
-    box_height = min(height, max(1.0, (area / ratio) ** 0.5))
+    box_width = min(width, max(1.0, (pixels * ratio) ** 0.5))
+    box_height = min(height, max(1.0, (pixels / ratio) ** 0.5))
     left, upper = uniform[2] * (width - box_width), uniform[3] * (height - box_height)
     return left, upper, left + box_width, upper + box_height
 
 
-def unreadable(path: Path, error: Exception) -> InputError:
+def unreadable(name: object, error: Exception) -> InputError:
     """Return the error that names the image, what is wrong with it and what to do."""
     if isinstance(error, UnidentifiedImageError):
         reason = "its content is of no image format that Pillow knows"
@@ -109,7 +118,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
         reason = error.strerror
     else:
         reason = str(error).rstrip(".") or type(error).__name__
-    return InputError(f"cannot read the image {path}: {reason}; replace it or take it out of the folder.")
+    return InputError(f"cannot read the image {name}: {reason}; replace it or take it out.")
 
 
 def _upper_byte(pixels: np.ndarray) -> np.ndarray:

@@ -5,7 +5,9 @@ Source: Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 from hardware_models.errors import InputError
 from neuro.data import idx
 from neuro.data.augment import AffineJitter
+from neuro.data.augment_settings import chosen_augment, in_training
 from neuro.data.base import Dataset
 from neuro.data.batching import Normalise, TensorSplit, check_image_size
 from neuro.data.fashion_files import PARTS
@@ -35,6 +38,7 @@ def load(
     split_seed: int = SPLIT_SEED,
     train_limit: int | None = None,
     test_limit: int | None = None,
+    augment: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return MNIST, one channel, padded with black to `image_size`.
 
@@ -44,11 +48,13 @@ def load(
         split_seed: seed of the subset that a limit draws (the data bring their own split).
         train_limit: most training samples to keep; None keeps all.
         test_limit: most test samples to keep; None keeps all.
+        augment: changes of training images, see `build_augment`; None takes the data set's own, {} none.
 
     Raises:
         InputError: a file is missing or damaged, `image_size` below 28, a limit below 1.
     """
     enlarge = Enlarge(check_image_size(image_size, STORED_SIZE, "MNIST"))
+    changes = chosen_augment(augment, AUGMENT)
     files = _find(folder)
     train_images, train_labels = _read(files, "train")
     test_images, test_labels = _read(files, "t10k")
@@ -60,9 +66,9 @@ def load(
         classes=CLASSES,
         in_channels=1,
         image_size=image_size,
-        train=TensorSplit(train_images[train], train_labels[train], NORMALISE, enlarge, AUGMENT),
+        train=TensorSplit(train_images[train], train_labels[train], NORMALISE, enlarge, changes),
         test=TensorSplit(test_images[test], test_labels[test], NORMALISE, enlarge),
-        preprocessing=f"{enlarge}; {NORMALISE}; in training {AUGMENT}",
+        preprocessing=f"{enlarge}; {NORMALISE}; {in_training(changes)}",
     )
 
 

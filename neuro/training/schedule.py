@@ -1,8 +1,11 @@
-"""The learning rate over the steps of a training."""
+"""The learning rate and the number of timesteps over the steps of a training."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+
+from neuro.training.settings import TrainingSettings
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int, peak: float, end: float) -> float:
@@ -15,3 +18,39 @@ def warmup_cosine(step: int, total_steps: int, warmup_steps: int, peak: float, e
         return peak * (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     return end + (peak - end) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What holds at each step of a training.
+
+    Attributes:
+        settings: of the training.
+        steps_per_epoch: steps in an epoch.
+        timesteps: the network's own T, for a training without phases.
+    """
+
+    settings: TrainingSettings
+    steps_per_epoch: int
+    timesteps: int
+
+    def timesteps_at(self, epoch: int) -> int:
+        """Return T in `epoch` (from 0)."""
+        return self._phase(epoch)[0]
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        """Return the rate of a step of an epoch, both from 0."""
+        s = self.settings
+        _, first, epochs, peak = self._phase(epoch)
+        within = (epoch - first) * self.steps_per_epoch + step
+        warmup = round(s.warmup_epochs * self.steps_per_epoch)
+        return warmup_cosine(within, epochs * self.steps_per_epoch, warmup, peak, s.min_learning_rate)
+
+    def _phase(self, epoch: int) -> tuple[int, int, int, float]:
+        """T, the first epoch, the number of epochs and the peak rate of the phase that `epoch` is in."""
+        first = 0
+        for phase in self.settings.phases:
+            if epoch < first + phase.epochs:
+                return phase.timesteps, first, phase.epochs, phase.learning_rate or self.settings.learning_rate
+            first += phase.epochs
+        return self.timesteps, 0, self.settings.epochs, self.settings.learning_rate
