@@ -21,6 +21,8 @@ from hardware_models.errors import InputError, RunError, unknown_name
 COMMANDS = {
     "convert": "convert a network into its spiking or low-bit variant; train or calibrate, measure and cost it",
     "train": "train one network from a recipe: spiking, float or of low bits, on one process or many",
+    "eval": "how good a trained network is: over time, with early exit, on corrupted images, by class, at what cost",
+    "push": "pack a trained network into a folder with a card, to be shared and used as hub:PATH",
     "audit": "what became of every operator of a converted network",
     "energy": "what a run, a workload or a model costs on chips, or under a named convention",
     "chips": "the chips that costs can be estimated for; show one, check one of your own",

@@ -15,6 +15,7 @@ and print what each form costs in one inference.
 
   neuro convert --model spikeformer_v2 --timesteps 4
   neuro convert --variant 15m --data folder:PHOTOS --epochs 0
+  neuro convert --pretrained --data digits
   neuro convert --config experiment.yaml --set training.learning_rate=1e-3 --out runs/mine
   neuro convert --resume --out runs/mine
 
@@ -47,7 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="sigmoid, atan, triangle, rectangle or piecewise_quadratic (sigmoid)",
     )
     network.add_argument("--attention", metavar="NAME", help="sdsa1, sdsa3 or sdsa4 (sdsa3)")
-    network.add_argument("--weights", metavar="FILE", help="start from a safetensors file or a torch checkpoint")
+    network.add_argument("--weights", metavar="WHERE", help="start from a file, a run directory or hub:NAME")
+    network.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="take the trained network that fits, with its settings; see neuro models",
+    )
     given = parser.add_argument_group("a network that is given")
     given.add_argument("--coding", metavar="NAME", help="differential or rate (differential)")
     given.add_argument("--sweep-timesteps", metavar="T,T", dest="sweep", help="compare at these T too, in one pass")
@@ -134,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _convert_architecture(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from neuro.cli.terminal import Terminal
-    from neuro.conversion.pipeline import run_in_directory
+    from neuro.conversion.pipeline import pretrained_settings, run_in_directory
     from neuro.conversion.spec import merge_settings, parse_assignment, place_keywords
     from neuro.report import print_summary
     from neuro.report.chips import print_comparison
@@ -144,6 +150,9 @@ def _convert_architecture(args: argparse.Namespace, settings: dict[str, Any]) ->
     for text in args.assignments:
         settings = merge_settings(settings, parse_assignment(text))
     console = Terminal(soft_wrap=True)
+    if args.pretrained:
+        settings, words = pretrained_settings(settings)
+        console.print(words, markup=False)
     conversion = run_in_directory(settings, args.out, args.resume, say=lambda text: console.print(text, markup=False))
     print_summary(conversion.record, Terminal())
     if conversion.chips:
@@ -246,7 +255,7 @@ _FLAGS = (
     "chips",
 )
 
-_ARCHITECTURE_FLAGS = ("variant", "neuron", "surrogate", "attention", "epochs", "resume")
+_ARCHITECTURE_FLAGS = ("variant", "neuron", "surrogate", "attention", "epochs", "resume", "pretrained")
 """Those that only an architecture trained here knows."""
 
 _NETWORK_FLAGS = (
@@ -271,7 +280,7 @@ _LOW_BIT_FLAGS = ("method", "rounding", "float_epochs")
 """Those that only a low-bit conversion knows, beside --to."""
 
 _NOT_LOW_BIT = (
-    *("neuron", "surrogate", "attention", "coding", "sweep", "spikes", "levels"),
+    *("pretrained", "neuron", "surrogate", "attention", "coding", "sweep", "spikes", "levels"),
     *("per_channel", "outlier_channels", "strictness"),
 )
 """Those that it does not know."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 from rich.table import Table
 
 from neuro.cli.terminal import Terminal
+from neuro.hub import PREFIX, Card, hub_cards
 from neuro.models.catalogue import architecture, model_names
 
 
@@ -18,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what `configs/models` says of each architecture."""
+    """Print what `configs/models` says of each architecture, and which trained networks of it there are."""
     known = [architecture(name) for name in ([args.name] if args.name else model_names())]
     if args.json:
-        print(json.dumps([entry.to_document() for entry in known], indent=1))
+        print(json.dumps([entry.to_document() | {"trained": _trained(entry.name)} for entry in known], indent=1))
         return 0
     console = Terminal()
     for entry in known:
@@ -47,4 +49,20 @@ def run(args: argparse.Namespace) -> int:
             if variant.description:
                 console.print(f"{variant.name}: {variant.description}")
         console.print(f"default: {entry.default_variant}, attention {entry.default_attention}")
+        for name, facts in _trained(entry.name).items():
+            console.print(f"{name}: {facts['form']}, {_accuracy(facts)}", markup=False)
     return 0
+
+
+def _trained(architecture_name: str) -> dict[str, dict[str, Any]]:
+    """What there is of one architecture, by the name that --weights takes."""
+    cards = {name: card for name, card in hub_cards().items() if card.architecture == architecture_name}
+    return {f"{PREFIX}{name}": _facts(card) for name, card in cards.items()}
+
+
+def _facts(card: Card) -> dict[str, Any]:
+    return card.model_dump(include={"form", "variant", "timesteps", "dataset", "accuracy", "standard_error", "samples"})
+
+
+def _accuracy(facts: dict[str, Any]) -> str:
+    return f"{100 * facts['accuracy']:.2f} % of {facts['samples']:,} held-out samples of {facts['dataset']}"

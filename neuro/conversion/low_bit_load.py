@@ -37,10 +37,14 @@ def load_float_source(spec: LowBitSpec) -> Source:
     """Load the network that is to be quantized.
 
     Raises:
-        InputError: an unknown network, or a variant of one that has none.
+        InputError: an unknown network, a variant of one that has none, or weights that are not its own.
     """
     given = spec.network
     if not is_network_source(given.source):
+        if given.weights_by_order:
+            raise InputError(
+                "--weights-by-order is for networks that are given, such as --model timm:NAME; leave it out."
+            )
         about = given.source, spec.variant, spec.data.name, given.input_size
         return architecture_source(*about, given.weights, spec.seed)
     if spec.variant is not None:

@@ -47,7 +47,7 @@ class LowBitSpec(_Section):
     """Everything such a run depends on, apart from the code.
 
     Attributes:
-        network: which network.
+        network: which network; of an architecture, `weights` is a run directory or `hub:NAME` of form `float`.
         variant: its size, of an architecture; null takes the architecture's own.
         recipe: name or file of a recipe.
         method: `ptq` calibrates, `qat` trains behind a calibration.

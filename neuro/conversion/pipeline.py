@@ -26,10 +26,20 @@ from neuro.conversion.networks import (
     load_data,
     merge_error,
 )
-from neuro.conversion.spec import RunSpec, merge_settings, place_keywords, resolve_spec
+from neuro.conversion.spec import (
+    DataSpec,
+    ModelSpec,
+    RunSpec,
+    fitting_weights,
+    merge_settings,
+    place_keywords,
+    read_trained,
+    resolve_spec,
+)
 from neuro.conversion.summary import summary_rows
 from neuro.conversion.write import write_results
 from neuro.data import Dataset
+from neuro.hub import PREFIX, Card, hub_cards, network_folder
 from neuro.models import architecture, merge_model
 from neuro.profiling import profile
 from neuro.records import ConversionRecord, EpochRecord
@@ -74,6 +84,7 @@ def convert(
     *,
     out: str | Path | None = None,
     settings: dict[str, Any] | None = None,
+    pretrained: bool = False,
     **given: Any,
 ) -> Conversion:
     """Convert an architecture into its spiking variant; train, measure and cost it.
@@ -82,6 +93,7 @@ def convert(
         model: a registered architecture, see `neuro models`.
         out: run directory to write; None writes nothing.
         settings: nested settings as in `spec.yaml`, for everything the keywords do not name.
+        pretrained: take the trained network that fits, see `pretrained_settings`.
         given: `variant`, `timesteps`, `neuron`, `surrogate`, `attention`, `weights` (of the model); `data`,
             `image_size`; `epochs`; `seed`, `device`, `convention`, `chips`, `profile_samples`.
 
@@ -92,8 +104,70 @@ def convert(
         InputError: anything in the request that does not fit.
         RunError: a fault while running.
     """
-    spec = resolve_spec(merge_settings(settings or {}, place_keywords({"model": model, **given})))
+    wanted = merge_settings(settings or {}, place_keywords({"model": model, **given}))
+    if pretrained:
+        wanted, _ = pretrained_settings(wanted)
+    spec = resolve_spec(wanted)
     return run_conversion(spec, Path(out) if out is not None else None)
+
+
+def pretrained_settings(given: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Lay what was `given` on top of the settings of the trained spiking network that fits it.
+
+    Of several that fit, one of the architecture's default variant goes first, then one of the default data set, then
+    the most accurate one. Its weights are measured; they are trained on only where `training.epochs` is given.
+
+    Args:
+        given: nested settings; `model.name`, `model.variant`, `model.timesteps` and `data.name` choose.
+
+    Returns:
+        The settings, and in words which network it is.
+
+    Raises:
+        InputError: weights were given too, or no network fits.
+    """
+    model, data = given.get("model") or {}, given.get("data") or {}
+    if model.get("weights"):
+        raise InputError(f"--pretrained brings weights and --weights {model['weights']} was given; leave out one.")
+    name, card = _best_fitting(model, data)
+    built = read_trained(network_folder(f"{PREFIX}{name}")).built
+    own = {"model": {**built.model.model_dump(), "weights": f"{PREFIX}{name}"}, "data": built.data.model_dump()}
+    return merge_settings(own, given), f"pretrained: {_words(name, card)}"
+
+
+def _best_fitting(model: dict[str, Any], data: dict[str, Any]) -> tuple[str, Card]:
+    known, cards = architecture(model.get("name") or ModelSpec().name), hub_cards()
+    variant, timesteps = model.get("variant"), model.get("timesteps")
+    dataset = str(data.get("name") or "").split(":")[0]
+    wanted = known.variant(variant).name if variant else None
+    fitting = {
+        name: card
+        for name, card in cards.items()
+        if (card.form, card.architecture) == ("spiking", known.name)
+        and wanted in (None, card.variant)
+        and timesteps in (None, card.timesteps)
+        and dataset in ("", card.dataset)
+    }
+    if not fitting:
+        asked = [f"{known.name} {wanted or ''}".strip(), "spiking", *([f"T = {timesteps}"] if timesteps else [])]
+        there_is = "; ".join(_words(name, card) for name, card in cards.items())
+        raise InputError(
+            f"no trained network is {', '.join(asked)}{f' on {dataset}' if dataset else ''}; there "
+            f"{f'are: {there_is}' if there_is else 'are none here, so train one with neuro train'}."
+        )
+
+    def rank(name: str) -> tuple[bool, bool, float]:
+        card = fitting[name]
+        return card.variant == known.default_variant, card.dataset == DataSpec().name, card.accuracy
+
+    best = max(fitting, key=rank)
+    return best, fitting[best]
+
+
+def _words(name: str, card: Card) -> str:
+    what = f"{card.architecture} {card.variant}, {card.form}, T = {card.timesteps}"
+    right = f"{100 * card.accuracy:.2f} % ± {100 * card.standard_error:.2f} on {card.samples:,} samples"
+    return f"{PREFIX}{name}, {what}, {right} of {card.dataset}"
 
 
 def run_in_directory(given: dict[str, Any], out: Path | None, resume: bool, say: Say) -> Conversion:
@@ -114,9 +188,10 @@ def run_conversion(
     """Run a complete specification; `say` is told what happens, one line at a time."""
     rules, chips = convention(spec.convention), find_chips(spec.chips)
     device = find_device(spec.device)
+    weights = None if spec.model.weights is None else fitting_weights(spec.model)
     with run_directory(out, spec, resume) if out is not None else nullcontext():
         dataset = load_data(spec)
-        run = _Run(spec, dataset, device, _build(spec, dataset, say), out, resume, say)
+        run = _Run(spec, dataset, device, _build(spec, dataset, weights, say), out, resume, say)
         run.train()
         workloads = run.measure()
         estimates = estimate_forms(rules, workloads, "spiking-merged")
@@ -130,11 +205,11 @@ def run_conversion(
     return Conversion(spec, record, spiking, run.merged, float_parent, workloads, estimates, answers, out)
 
 
-def _build(spec: RunSpec, dataset: Dataset, say: Say) -> dict[str, nn.Module]:
+def _build(spec: RunSpec, dataset: Dataset, weights: Path | None, say: Say) -> dict[str, nn.Module]:
     say(f"data: {dataset.name}, {dataset.source}")
     networks = {"float": build_float_parent(spec, dataset), "spiking": build_spiking(spec, dataset)}
-    if spec.model.weights is not None:
-        load_weights(Path(spec.model.weights), networks["spiking"])
+    if weights is not None:
+        load_weights(weights, networks["spiking"])
     parameters = sum(p.numel() for p in networks["spiking"].parameters())
     m = spec.model
     say(f"model: {m.name} {m.variant}, {parameters:,} parameters, {m.neuron}, T={m.timesteps}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -11,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.shipped import shipped_configs
+from neuro.hub import SPEC, WEIGHTS, is_folder, network_folder
 from neuro.models.catalogue import architecture
 from neuro.training.settings import TrainingSettings
 
 SCHEMA: Final = "neuro.spec/1"
+
+_TRAINING_SCHEMA: Final = "neuro.training/1"
+"""Of `neuro.experiments.spec`, which lies above."""
 
 
 class _Section(BaseModel):
@@ -33,7 +38,7 @@ class ModelSpec(_Section):
         surrogate: the surrogate gradient; `surrogate_alpha` its sharpness, null for the usual one.
         attention: the kind of attention; null takes the architecture's own.
         overrides: fields of the architecture's configuration that replace the variant's.
-        weights: a safetensors file or torch checkpoint to start from.
+        weights: what to start from: a safetensors file or torch checkpoint, a run directory, or `hub:NAME`.
     """
 
     name: str = "spikeformer_v2"
@@ -171,6 +176,71 @@ def validate_spec(data: Any, origin: str = "the settings") -> RunSpec:
         raise first_fault(error, origin) from error
     complete_model(spec.model)
     return spec
+
+
+@dataclass(frozen=True)
+class TrainedSpec:
+    """What the folder of a trained network says of it.
+
+    Attributes:
+        form: `spiking`, `float` or a recipe of low bits.
+        built: which network, trained on which data.
+    """
+
+    form: str
+    built: BuildSpec
+
+    def __str__(self) -> str:
+        """Return what it is, in words."""
+        return describe_network(self.built.model, self.form)
+
+
+def read_trained(folder: Path) -> TrainedSpec:
+    """Read what a run directory or a folder of the hub says of its network.
+
+    Raises:
+        InputError: its specification is of another kind, or does not fit.
+    """
+    path = folder / SPEC
+    settings = read_settings(path)
+    schema = settings.get("schema")
+    if schema not in (SCHEMA, _TRAINING_SCHEMA):
+        raise InputError(
+            f"{path} is of the schema {schema!r}, expected {_TRAINING_SCHEMA!r} or {SCHEMA!r}; give a run directory of "
+            "neuro train, or hub:NAME."
+        )
+    try:
+        built = BuildSpec.model_validate({key: settings[key] for key in BuildSpec.model_fields if key in settings})
+    except ValidationError as error:
+        raise first_fault(error, str(path), BuildSpec) from error
+    complete_model(built.model)
+    return TrainedSpec(str(settings.get("form", "spiking")), built)
+
+
+def fitting_weights(model: ModelSpec, form: str = "spiking") -> Path:
+    """Return the file of `model.weights`; those of a whole network have to be of this model, in this form.
+
+    Raises:
+        InputError: there is no such network, or it is another one.
+    """
+    name = str(model.weights)
+    if not is_folder(name):
+        return Path(name)
+    folder = network_folder(name)
+    found, wanted = str(read_trained(folder)), describe_network(model, form)
+    if found != wanted:
+        raise InputError(f"{name} is {found}; expected {wanted}, so ask for that network or give other weights.")
+    return folder / WEIGHTS
+
+
+def describe_network(model: ModelSpec, form: str) -> str:
+    """Return in words what the weights of a network depend on; of a float parent that is neither T nor a neuron."""
+    words = [f"{model.name} {model.variant}", form]
+    if form != "float":
+        words += [f"T = {model.timesteps}", model.neuron]
+        words += [f"{key} = {value}" for key, value in sorted(model.neuron_parameters.items())]
+    words.append(str(model.attention))
+    return ", ".join([*words, *(f"{key} = {value}" for key, value in sorted(model.overrides.items()))])
 
 
 def complete_model(model: ModelSpec) -> None:

@@ -4,8 +4,8 @@ from neuro.evaluation.anytime import accuracy_at, anytime_accuracy
 from neuro.evaluation.confusion import Confusion, confusion
 from neuro.evaluation.corrupted import corrupted
 from neuro.evaluation.corruptions import CORRUPTIONS, corrupt
-from neuro.evaluation.cost import Cost, costs
-from neuro.evaluation.early_exit import ExitPoint, early_exit, exit_sweep
+from neuro.evaluation.cost import Cost, cost_of, costs
+from neuro.evaluation.early_exit import ExitPoint, early_exit, exit_sweep, with_energy
 from neuro.evaluation.logits import Answers, TimeFirst, step_logits
 from neuro.evaluation.record import EvaluationRecord, TimestepRow, standard_error, timestep_rows
 from neuro.evaluation.robustness import Robustness, robustness
@@ -25,6 +25,7 @@ __all__ = [
     "confusion",
     "corrupt",
     "corrupted",
+    "cost_of",
     "costs",
     "early_exit",
     "exit_sweep",
@@ -32,4 +33,5 @@ __all__ = [
     "standard_error",
     "step_logits",
     "timestep_rows",
+    "with_energy",
 ]

@@ -26,7 +26,7 @@ class CorruptedSplit:
         return len(self.split)
 
     def batches(
-        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+        self, batch_size: int, timesteps: int, shuffle_seed: int | None = None, *, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield time-first batches; see `Split.batches`.
 
@@ -38,12 +38,11 @@ class CorruptedSplit:
             raise InputError(
                 f"corrupted images are to evaluate on and keep their stored order; give no seed, not {shuffle_seed}."
             )
-        return self._batches(self.split.batches(batch_size, timesteps))
+        return self._batches(self.split.batches(batch_size, timesteps, start=start), start * batch_size)
 
-    def _batches(self, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, batches: Iterator[tuple[Tensor, Tensor]], first: int) -> Iterator[tuple[Tensor, Tensor]]:
         # Stored pixels may be bytes; what is normalised again is in 0..1 already.
         normalise = replace(self.normalise, scale=1.0)
-        first = 0
         for images, labels in batches:
             pixels = self.normalise.undo(_still(images))
             changed = corrupt(pixels, self.name, self.severity, self.seed, first)
@@ -67,8 +66,13 @@ def corrupted(split: Split, name: str, severity: int, seed: int = 0) -> Corrupte
     return CorruptedSplit(split, name, severity, seed)
 
 
+def is_still(images: Tensor) -> bool:
+    """Whether a batch `[T, B, C, H, W]` shows the same images in every timestep."""
+    return images.stride(0) == 0 or torch.equal(images, images[:1].expand_as(images))
+
+
 def _still(images: Tensor) -> Tensor:
     """Return the one image `[B, C, H, W]` that a batch shows in every timestep."""
-    if images.stride(0) != 0 and not torch.equal(images, images[:1].expand_as(images)):
+    if not is_still(images):
         raise InputError("the images to corrupt change from timestep to timestep; give static images.")
     return images[0]

@@ -52,21 +52,15 @@ def costs(model: nn.Module, images: Tensor, timesteps: Sequence[int], rules: Con
     """
     check_rising(timesteps)
     workload = profile(model, _time_first(images, timesteps[-1]))
-    return {t: _cost(workload.until(t), rules) for t in timesteps}
+    return {t: cost_of(workload.until(t), rules) for t in timesteps}
 
 
-def _time_first(images: Tensor, timesteps: int) -> Tensor:
-    if images.dim() == 4:
-        return present(images, timesteps)
-    if images.dim() == 5 and images.shape[0] == timesteps:
-        return images
-    raise InputError(
-        f"the images to profile have the shape {tuple(images.shape)}; give [B, C, H, W], or [T, B, C, H, W] with the "
-        f"largest T, {timesteps}."
-    )
+def cost_of(workload: Workload, rules: Convention) -> Cost:
+    """Return what one inference of a measured network costs under a convention.
 
-
-def _cost(workload: Workload, rules: Convention) -> Cost:
+    Raises:
+        InputError: what the convention refuses.
+    """
     estimate = rules.estimate(workload)
     low, high = estimate.energy_band_j
     rate = workload.firing_rate
@@ -77,4 +71,15 @@ def _cost(workload: Workload, rules: Convention) -> Cost:
         energy_j=estimate.energy_j,
         energy_low_j=low,
         energy_high_j=high,
+    )
+
+
+def _time_first(images: Tensor, timesteps: int) -> Tensor:
+    if images.dim() == 4:
+        return present(images, timesteps)
+    if images.dim() == 5 and images.shape[0] == timesteps:
+        return images
+    raise InputError(
+        f"the images to profile have the shape {tuple(images.shape)}; give [B, C, H, W], or [T, B, C, H, W] with the "
+        f"largest T, {timesteps}."
     )

@@ -61,6 +61,8 @@ class EvaluationRecord(_Document):
         seed: of the corruptions' random numbers.
         profiled_samples: samples behind spikes and energy; 0 where they were not measured.
         convention: of the energy; empty where it was not measured.
+        trained_timesteps: T of the training, at which all but the rows is measured; rows beyond it are marked. None
+            where it is not known.
         rows: by T, rising.
         early_exit: by threshold of confidence.
         corruptions: accuracy on corrupted images; None where it was not measured.
@@ -76,6 +78,7 @@ class EvaluationRecord(_Document):
     seed: int
     profiled_samples: Annotated[int, Field(ge=0)] = 0
     convention: str = ""
+    trained_timesteps: Annotated[int, Field(ge=1)] | None = None
     rows: Annotated[list[TimestepRow], Field(min_length=1)]
     early_exit: list[ExitPoint] = Field(default_factory=list)
     corruptions: Robustness | None = None
@@ -94,6 +97,10 @@ class EvaluationRecord(_Document):
             if samples != self.samples:
                 raise ValueError(f"{what} counts {samples} samples of {self.samples}")
         return self
+
+    def is_beyond_training(self, row: TimestepRow) -> bool:
+        """Whether the network was trained with fewer timesteps."""
+        return self.trained_timesteps is not None and row.timesteps > self.trained_timesteps
 
     def to_markdown(self) -> str:
         """Return all of it as tables."""
@@ -118,7 +125,7 @@ class EvaluationRecord(_Document):
         heads = ["T", "Accuracy", "Standard error", "Spikes", "Spikes / neuron / step", "SOPs", "Energy", "Band"]
         rows = [
             [
-                str(row.timesteps),
+                f"{row.timesteps}{' (beyond training)' if self.is_beyond_training(row) else ''}",
                 percent(row.accuracy),
                 percent(row.standard_error),
                 _with_prefix(row.spikes),
@@ -134,16 +141,19 @@ class EvaluationRecord(_Document):
     def _exits(self) -> str:
         longest = max(len(point.exits) for point in self.early_exit)
         heads = ["Confidence", "Accuracy", "Mean T", *(f"stop at {t}" for t in range(1, longest + 1))]
+        costed = any(point.energy_j is not None for point in self.early_exit)
         rows = [
             [
                 f"{point.threshold:g}",
                 percent(point.accuracy),
                 f"{point.mean_timesteps:.3f}",
                 *(str(point.exits[t]) if t < len(point.exits) else "-" for t in range(longest)),
+                *([_with_prefix(point.energy_j, "J")] if costed else []),
+                *([_band(point.energy_low_j, point.energy_high_j)] if costed else []),
             ]
             for point in self.early_exit
         ]
-        return grid(heads, rows, text_columns=0)
+        return grid([*heads, *(["Energy", "Band"] if costed else [])], rows, text_columns=0)
 
 
 def standard_error(accuracy: float, samples: int) -> float:

@@ -22,9 +22,9 @@ Steps = Callable[[Tensor], Tensor]
 class Objective:
     """The loss of a batch.
 
-        (1 - w) L(logits, labels) + w KL(teacher || answer) + v sum_l distance_l + p r / b
+        (1 - w) L(logits, labels) + w KL(teacher || answer) + v sum_l distance_l
 
-    w is `distillation`, v `layer_distillation`, and the last term is that of a spike budget (`SpikeBudget`).
+    w is `distillation`, v `layer_distillation`; a spike budget adds its price (`SpikeBudget`).
 
     Attributes:
         model: the network that is trained.
@@ -66,7 +66,7 @@ class Objective:
                 loss = self._with_teacher(loss, logits, images, self.teacher)
             rate = rates.mean() if rates else None
         if rate is not None and self.budget is not None:
-            loss = loss + self.budget.penalty(rate)
+            loss = self.budget.priced(loss, rate)
         return loss, logits, None if rate is None else rate.detach()
 
     def _with_teacher(self, loss: Tensor, logits: Tensor, images: Tensor, teacher: nn.Module) -> Tensor:

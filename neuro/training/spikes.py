@@ -57,10 +57,11 @@ class FiringRates:
 class SpikeBudget:
     """The constraint that a network fires at most b spikes per neuron and timestep, by its Lagrangian.
 
-        L' = L + p r / b,   p <- max(0, p + eta (r / b - 1)) after every step
+        L' = (L + p r / b) / (1 + p),   p <- max(0, p + eta (r / b - 1)) after every step
 
     r is the rate of the batch. The price p rises as long as the budget is exceeded, and falls back to 0 where it is not
-    (dual ascent: Boyd & Vandenberghe, Convex Optimization, 2004, section 5.5).
+    (dual ascent: Boyd & Vandenberghe, Convex Optimization, 2004, section 5.5). Dividing by 1 + p, which moves no
+    minimum, keeps the size of the gradient.
 
     Args:
         budget: b.
@@ -70,9 +71,9 @@ class SpikeBudget:
     def __init__(self, budget: float, speed: float) -> None:
         self.budget, self.speed, self.price = budget, speed, 0.0
 
-    def penalty(self, rate: Tensor) -> Tensor:
-        """Return what is added to the loss."""
-        return self.price * rate / self.budget
+    def priced(self, loss: Tensor, rate: Tensor) -> Tensor:
+        """Return L' of a batch's loss and rate."""
+        return (loss + self.price * rate / self.budget) / (1 + self.price)
 
     def update(self, rate: float) -> None:
         """Move the price after a step that fired at `rate`."""
