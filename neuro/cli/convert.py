@@ -179,7 +179,7 @@ def _convert_network(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     spec = resolve_network_spec(settings)
     console = Terminal(soft_wrap=True)
     found = run_network_conversion(
-        spec, args.out or default_directory(spec), say=lambda text: console.print(text, markup=False)
+        spec, args.out or default_directory(spec.directory_name), say=lambda text: console.print(text, markup=False)
     )
     print_summary(found.record, Terminal())
     assert found.record.network is not None
@@ -210,7 +210,7 @@ def _convert_to_low_bits(args: argparse.Namespace, settings: dict[str, Any]) -> 
     console = Terminal(soft_wrap=True)
     found = run_low_bit_conversion(
         spec,
-        args.out or default_directory(spec),
+        args.out or default_directory(spec.directory_name),
         resume=args.resume,
         say=lambda text: console.print(text, markup=False),
     )

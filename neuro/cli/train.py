@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
         spec = resolve_train_spec(settings)
     if args.out is None and not is_first_process():
         raise InputError("several processes write one run; give --out DIR.")
-    out = args.out or default_directory(spec)
+    named = Path(args.config).stem if args.config else spec.directory_name
+    out = args.out or default_directory(named)
     record = run_training(spec, out, resume=resume, say=lambda text: console.print(text, markup=False))
     if is_first_process():
         console.print(_outcome(record, out), markup=False)

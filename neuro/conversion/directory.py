@@ -32,19 +32,14 @@ class Spec(Protocol):
     seed: int
     device: str
 
-    @property
-    def directory_name(self) -> str:
-        """A short name for a directory."""
-        ...
-
     def to_yaml(self) -> str:
         """Return the document as YAML."""
         ...
 
 
-def default_directory(spec: Spec) -> Path:
-    """Return a new `runs/TITLE`, numbered where that exists."""
-    base = Path("runs") / spec.directory_name
+def default_directory(name: str) -> Path:
+    """Return a new `runs/NAME`, numbered where that exists."""
+    base = Path("runs") / name
     candidates = [base, *(base.with_name(f"{base.name}-{n}") for n in range(2, 10_000))]
     return next(path for path in candidates if not path.exists())
 

@@ -178,7 +178,7 @@ def run_in_directory(given: dict[str, Any], out: Path | None, resume: bool, say:
         spec = load_spec(out, given)
     else:
         spec = resolve_spec(given)
-        out = out or default_directory(spec)
+        out = out or default_directory(spec.directory_name)
     return run_conversion(spec, out, resume=resume, say=say)
 
 

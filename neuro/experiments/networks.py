@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from hardware_models.errors import InputError
 from neuro.conversion.networks import build_float_parent, build_spiking, load_data
-from neuro.conversion.spec import read_settings
+from neuro.conversion.spec import read_settings, read_trained
 from neuro.data import Dataset
 from neuro.evaluation import TimeFirst
 from neuro.experiments.spec import TrainSpec, resolve_train_spec
-from neuro.hub import SPEC, WEIGHTS, network_folder, weights_file
+from neuro.hub import SPEC, WEIGHTS, is_folder, network_folder, weights_file
 from neuro.weights import load_weights
 from quant import quantize
 from quant.network import QuantizedNetwork
@@ -57,13 +57,23 @@ def build(spec: TrainSpec, dataset: Dataset) -> nn.Module:
     Raises:
         InputError: weights that do not fit, or a form that they cannot take.
     """
-    weights = None if spec.model.weights is None else weights_file(spec.model.weights)
+    weights = None if spec.model.weights is None else _starting_weights(spec)
     if spec.is_low_bit:
         return _quantized(spec, dataset, weights)
     model = build_float_parent(spec, dataset) if spec.form == "float" else build_spiking(spec, dataset)
     if weights is not None:
         load_weights(weights, model)
     return model
+
+
+def _starting_weights(spec: TrainSpec) -> Path:
+    """The file of `model.weights`; those of a whole network have to be of the form that is started from."""
+    name, wanted = str(spec.model.weights), "float" if spec.is_low_bit else spec.form
+    if is_folder(name):
+        found = read_trained(network_folder(name)).form
+        if found != wanted:
+            raise InputError(f"{name} is of form {found!r}; a {spec.form} network starts from one of form {wanted!r}.")
+    return weights_file(name)
 
 
 def _quantized(spec: TrainSpec, dataset: Dataset, weights: Path | None) -> nn.Module:

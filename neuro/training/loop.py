@@ -22,6 +22,7 @@ from neuro.data.prefetch import prefetched
 from neuro.records import EpochRecord
 from neuro.training.average import Average
 from neuro.training.evaluate import accuracy
+from neuro.training.lamb import Lamb
 from neuro.training.log import Log
 from neuro.training.objective import Objective
 from neuro.training.packed_memory import packed_activations
@@ -148,7 +149,7 @@ class _Training:
         self.mix = Mix(s.mixup, s.cutmix, s.mix_probability) if s.mixup or s.cutmix else None
         self.wrapped = self.processes.wrap(_Steps(self.model), self.model, self.device)
         self.run: Callable[[Tensor], Tensor] = torch.compile(self.wrapped) if s.compile else self.wrapped
-        self.optimizer = torch.optim.AdamW(_parameter_groups(self.model, s.weight_decay), fused=True)
+        self.optimizer = _optimizer(self.model, s)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=s.precision == "fp16")
         self.average = None if s.ema is None else Average(self.model, s.ema)
         self.position = Position()
@@ -361,6 +362,11 @@ def _moved(images: Tensor, device: torch.device) -> Tensor:
 
 def _or_zero(value: Tensor | None, like: Tensor) -> Tensor:
     return torch.zeros_like(like) if value is None else value
+
+
+def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    groups = _parameter_groups(model, settings.weight_decay)
+    return Lamb(groups) if settings.optimizer == "lamb" else torch.optim.AdamW(groups, fused=True)
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

@@ -33,10 +33,11 @@ class TrainingSettings(BaseModel):
         batch_size: samples in a step, over all processes.
         accumulate: parts that a step's samples are cut into, one after the other, for less memory; each part has
             BatchNorm statistics of its own.
-        learning_rate: peak rate of AdamW.
+        optimizer: `adamw`, or `lamb` for batches of thousands.
+        learning_rate: its peak rate.
         min_learning_rate: where the cosine ends.
         warmup_epochs: epochs of linear warm-up before the cosine.
-        weight_decay: of AdamW, on weights of two axes and more; biases, norms and neurons are left out.
+        weight_decay: of the optimizer, on weights of two axes and more; biases, norms and neurons are left out.
         label_smoothing: of the cross-entropy.
         loss: `cross_entropy` on the logits' mean over T, or `tet` on every timestep.
         tet_lambda: weight of TET's second term, which pulls each timestep's logits to the threshold.
@@ -68,6 +69,7 @@ class TrainingSettings(BaseModel):
     phases: tuple[Phase, ...] = ()
     batch_size: int = Field(default=64, ge=1)
     accumulate: int = Field(default=1, ge=1)
+    optimizer: Literal["adamw", "lamb"] = "adamw"
     learning_rate: float = Field(default=2e-3, gt=0)
     min_learning_rate: float = Field(default=1e-5, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)

@@ -29,6 +29,8 @@ from neuro.experiments.run import run_training
 from neuro.experiments.spec import TrainSpec, resolve_train_spec
 from neuro.profiling import profile
 from neuro.profiling.low_bit import profile_low_bit
+from quant import quantize
+from quant.observe import initialise
 
 CPU = torch.device("cpu")
 RULES = convention("horowitz45")
@@ -60,13 +62,12 @@ def dense(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(out)
 
 
-@pytest.fixture(scope="module")
-def low_bit(tmp_path_factory: pytest.TempPathFactory, dense: str) -> dict[str, str]:
-    """Run directories by form."""
-    made = {form: str(tmp_path_factory.mktemp("runs") / form) for form in ("w4a4", "spike-w1")}
-    for form, out in made.items():
-        run_training(tiny(form=form, weights=dense, training={"epochs": 0}), Path(out))
-    return made
+def unread(folder: Path, spec: TrainSpec) -> str:
+    """A folder of a network whose weights nobody should come to read."""
+    folder.mkdir()
+    (folder / "spec.yaml").write_text(spec.to_yaml())
+    (folder / "weights.safetensors").write_bytes(b"")
+    return str(folder)
 
 
 @pytest.fixture
@@ -123,8 +124,9 @@ def test_all_measures_are_of_the_same_samples(spiking: str) -> None:
     first, last = found.rows
     never = found.early_exit[1]
     assert never.exits[:2] == (0, 0)
-    assert (never.accuracy, never.energy_j) == (last.accuracy, last.energy_j)
-    assert (found.early_exit[0].accuracy, found.early_exit[0].energy_j) == (first.accuracy, first.energy_j)
+    assert (never.accuracy, never.energy_j) == (last.accuracy, pytest.approx(last.energy_j))
+    at_once = found.early_exit[0]
+    assert (at_once.accuracy, at_once.energy_j) == (first.accuracy, pytest.approx(first.energy_j))
     assert found.confusion is not None
     assert found.confusion.accuracy == pytest.approx(last.accuracy)
     assert found.confusion.classes == tuple("0123456789")
@@ -158,24 +160,50 @@ def test_a_float_network_has_one_row(dense: str) -> None:
 
 
 @pytest.mark.parametrize(("form", "timesteps"), [("w4a4", 1), ("spike-w1", TIMESTEPS)])
-def test_a_low_bit_network_has_one_row(low_bit: dict[str, str], form: str, timesteps: int) -> None:
-    found = evaluate(low_bit[form], EvaluationRequest(profile_samples=2))
+def test_a_low_bit_network_has_one_row(form: str, timesteps: int) -> None:
+    torch.manual_seed(0)
+    parent = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    images, labels = torch.rand(20, 1, 8, 8), torch.randint(3, (20,))
+    network = quantize(parent.eval(), form, images, timesteps=TIMESTEPS)
+    initialise(network, [(images,)])
+    split = TensorSplit(images, labels, Normalise((0.0,), (1.0,)))
+    model = TimeFirst(network.eval())
+    found = measure(model, split, timesteps, EvaluationRequest(profile_samples=2), CPU, quantized=network)
     (row,) = found.rows
-    assert (row.timesteps, row.accuracy) == (timesteps, pytest.approx(share_right(low_bit[form], 1)))
-    network = quantized_network(load_trained(low_bit[form]).model)
-    assert network is not None
-    alone = profile_low_bit(network, images_of(low_bit[form])[0][:2])
+    with torch.no_grad():
+        right = float((network(images).argmax(-1) == labels).double().mean())
+    assert (row.timesteps, row.accuracy) == (timesteps, pytest.approx(right))
+    alone = profile_low_bit(network, images[:2])
     assert row.energy_j == pytest.approx(RULES.estimate(alone).energy_j)
-    assert (row.spikes or 0) == pytest.approx(alone.spikes)
+    assert row.spikes == pytest.approx(alone.spikes)
     assert any("inside" in note for note in found.notes) == (timesteps > 1)
 
 
-def test_networks_that_answer_once_have_no_course_in_time(dense: str, low_bit: dict[str, str]) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("form", "timesteps"), [("w4a4", 1), ("spike-w1", TIMESTEPS)])
+def test_low_bit_runs(dense: str, tmp_path: Path, form: str, timesteps: int) -> None:
+    run = str(tmp_path / form)
+    run_training(tiny(form=form, weights=dense), Path(run))
+    found = evaluate(run, EvaluationRequest(profile_samples=2))
+    (row,) = found.rows
+    assert (row.timesteps, row.accuracy) == (timesteps, pytest.approx(share_right(run, 1)))
+    network = quantized_network(load_trained(run).model)
+    assert network is not None
+    alone = profile_low_bit(network, images_of(run)[0][:2])
+    assert row.energy_j == pytest.approx(RULES.estimate(alone).energy_j)
+    assert found.notes[-1] == f"training.json says {100 * row.accuracy:.2f} %, measured {100 * row.accuracy:.2f} %."
+    spec = tiny(form=form, weights=dense)
+    with pytest.raises(InputError, match="digits has 11 classes, but the network tells 10 apart"):
+        check_fit(Path(run) / "weights.safetensors", spec, replace(load_data(spec), classes=tuple(map(str, range(11)))))
+
+
+def test_networks_that_answer_once_have_no_course_in_time(dense: str, tmp_path: Path) -> None:
+    runs = {form: unread(tmp_path / form, tiny(form=form, weights=dense)) for form in ("float", "w4a4", "spike-w1")}
     with pytest.raises(InputError, match=r"--timesteps was 1,2, but .* of form 'float', .* or give 1\."):
-        evaluate(dense, EvaluationRequest(timesteps=(1, 2)))
-    with pytest.raises(InputError, match="form 'spike-w1', reads single images and answers once; .* or give 3"):
-        evaluate(low_bit["spike-w1"], EvaluationRequest(timesteps=(1,)))
-    for name in (dense, *low_bit.values()):
+        evaluate(runs["float"], EvaluationRequest(timesteps=(1, 2)))
+    with pytest.raises(InputError, match=r"form 'spike-w1', reads single images and answers once; .* or give 3\."):
+        evaluate(runs["spike-w1"], EvaluationRequest(timesteps=(1,)))
+    for name in runs.values():
         with pytest.raises(InputError, match="no sample can exit early; leave --early-exit out"):
             evaluate(name, EvaluationRequest(early_exit=(0.5,)))
 
@@ -219,17 +247,16 @@ def test_other_samples_timesteps_or_no_record_are_not_compared(changed_run: Path
     assert not is_compared()
 
 
-def test_data_that_do_not_fit_are_refused_by_name(spiking: str, low_bit: dict[str, str]) -> None:
-    for name in (spiking, low_bit["w4a4"]):
-        spec = load_trained(name).spec
-        digits, weights = load_data(spec), Path(name) / "weights.safetensors"
-        check_fit(weights, spec, digits)
-        with pytest.raises(InputError, match=r"digits has 11 classes, but the network tells 10 apart"):
-            check_fit(weights, spec, replace(digits, classes=(*digits.classes, "ten")))
-        with pytest.raises(InputError, match=r"images of digits have 2 channels, but the network takes 1"):
-            check_fit(weights, spec, replace(digits, in_channels=2))
-        with pytest.raises(InputError, match="digits carry no labels"):
-            check_fit(weights, spec, replace(digits, classes=()))
+def test_data_that_do_not_fit_are_refused_by_name(spiking: str) -> None:
+    spec = load_trained(spiking).spec
+    digits, weights = load_data(spec), Path(spiking) / "weights.safetensors"
+    check_fit(weights, spec, digits)
+    with pytest.raises(InputError, match=r"digits has 11 classes, but the network tells 10 apart"):
+        check_fit(weights, spec, replace(digits, classes=(*digits.classes, "ten")))
+    with pytest.raises(InputError, match=r"images of digits have 2 channels, but the network takes 1"):
+        check_fit(weights, spec, replace(digits, in_channels=2))
+    with pytest.raises(InputError, match="digits carry no labels"):
+        check_fit(weights, spec, replace(digits, classes=()))
 
 
 def test_nothing_is_computed_before_a_refusal(spiking: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,7 +308,7 @@ def test_damaged_weights_are_refused(changed_run: Path) -> None:
         evaluate(str(changed_run))
 
 
-def test_where_the_record_goes(spiking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_the_record_goes(spiking: str, tmp_path: Path) -> None:
     assert evaluation_file(spiking, None) == Path(spiking) / "evaluation.json"
     assert evaluation_file(spiking, tmp_path / "one.json") == tmp_path / "one.json"
     push(Path(spiking), tmp_path / "net", samples=1)
