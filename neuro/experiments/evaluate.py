@@ -162,9 +162,13 @@ def check_fit(weights: Path, spec: TrainSpec, dataset: Dataset) -> None:
             )
         if shape[2:] == tensor.shape[2:] and shape[0] == tensor.shape[0]:
             raise InputError(
-                f"images of {dataset.name} have {tensor.shape[1]} channels, but the network takes {shape[1]}; give "
+                f"{dataset.name} has images of {_channels(tensor.shape[1])}, but the network takes {shape[1]}; give "
                 f"data of the kind that it was trained on, {spec.data.name}."
             )
+
+
+def _channels(count: int) -> str:
+    return f"{count} channel{'' if count == 1 else 's'}"
 
 
 def _shapes(weights: Path) -> dict[str, tuple[int, ...]]:

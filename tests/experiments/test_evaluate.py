@@ -253,7 +253,7 @@ def test_data_that_do_not_fit_are_refused_by_name(spiking: str) -> None:
     check_fit(weights, spec, digits)
     with pytest.raises(InputError, match=r"digits has 11 classes, but the network tells 10 apart"):
         check_fit(weights, spec, replace(digits, classes=(*digits.classes, "ten")))
-    with pytest.raises(InputError, match=r"images of digits have 2 channels, but the network takes 1"):
+    with pytest.raises(InputError, match=r"digits has images of 2 channels, but the network takes 1"):
         check_fit(weights, spec, replace(digits, in_channels=2))
     with pytest.raises(InputError, match="digits carry no labels"):
         check_fit(weights, spec, replace(digits, classes=()))
