@@ -16,7 +16,7 @@ from neuro.conversion.directory import run_directory
 from neuro.conversion.networks import load_data
 from neuro.conversion.write import write_json
 from neuro.data import Dataset
-from neuro.experiments.networks import build, teacher_of
+from neuro.experiments.networks import build, quantized_network, teacher_of
 from neuro.experiments.spec import TrainSpec
 from neuro.hub import WEIGHTS
 from neuro.records import EpochRecord
@@ -141,10 +141,11 @@ def _trained(
 def _record(
     spec: TrainSpec, dataset: Dataset, model: nn.Module, history: list[EpochRecord], processes: Processes
 ) -> TrainedRecord:
+    network = quantized_network(model)
     return TrainedRecord(
         form=spec.form,
         model=f"{spec.model.name} {spec.model.variant}",
-        timesteps=1 if spec.form == "float" else spec.model.timesteps,
+        timesteps=network.timesteps if network is not None else int(getattr(model, "timesteps", 1)),
         parameters=sum(p.numel() for p in model.parameters()),
         dataset=dataset.name,
         dataset_source=f"{dataset.source} {dataset.preprocessing}".strip(),

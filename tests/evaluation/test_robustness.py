@@ -57,7 +57,7 @@ def test_what_changes_in_time_is_refused() -> None:
             return 2
 
         def batches(
-            self, batch_size: int, timesteps: int, shuffle_seed: int | None = None
+            self, batch_size: int, timesteps: int, shuffle_seed: int | None = None, *, start: int = 0
         ) -> Iterator[tuple[Tensor, Tensor]]:
             yield noise_images(timesteps * 2).view(timesteps, 2, 1, 8, 8), torch.tensor([0, 1])
 
