@@ -11,7 +11,18 @@ from commands import Neuro, files
 from neuro.cli import main
 
 TINY = [
-    *("--config", "digits-spiking", "--timesteps", "2", "--epochs", "1", "--set", "model.overrides.widths=[8,8,8,8]"),
+    *(
+        "--config",
+        "digits-spiking",
+        "--timesteps",
+        "2",
+        "--epochs",
+        "1",
+        "--set",
+        "training.phases=[]",
+        "--set",
+        "model.overrides.widths=[8,8,8,8]",
+    ),
     *("--set", "data.train_limit=40", "--set", "data.test_limit=20", "--set", "training.batch_size=20"),
 ]
 

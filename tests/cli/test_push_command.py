@@ -136,9 +136,9 @@ def test_of_several_the_most_accurate(neuro: Neuro, made: Path, here: Path, monk
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--variant", "15m"], "no trained network is spikeformer_v2 15m, spiking; there are: hub:tiny-float, "),
+        (["--variant", "15m"], "no trained network is spikeformer_v2 15m, spiking; there are: "),
         (["--data", "fashion-mnist"], "no trained network is spikeformer_v2, spiking on fashion-mnist; there are: "),
-        (["--timesteps", 4], "no trained network is spikeformer_v2, spiking, T = 4; there are: "),
+        (["--timesteps", 3], "no trained network is spikeformer_v2, spiking, T = 3; there are: "),
         (["--weights", "hub:tiny-spiking"], "--pretrained brings weights and --weights hub:tiny-spiking was given"),
         (["--model", "timm:resnet18"], "--pretrained is for architectures that are trained here"),
         (["--to", "w8a8"], "--pretrained is for other conversions than --to"),
