@@ -140,7 +140,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _convert_architecture(args: argparse.Namespace, settings: dict[str, Any]) -> int:
     from neuro.cli.terminal import Terminal
-    from neuro.conversion.pipeline import pretrained_settings, run_in_directory
+    from neuro.conversion.pipeline import run_in_directory
+    from neuro.conversion.pretrained import pretrained_settings
     from neuro.conversion.spec import merge_settings, parse_assignment, place_keywords
     from neuro.report import print_summary
     from neuro.report.chips import print_comparison
