@@ -20,8 +20,8 @@ from hardware_models.conventions import convention
 from hardware_models.errors import InputError, RunError
 from neuro.data import load_dataset
 from neuro.evaluation import costs
-from neuro.experiments.networks import load_trained
 from neuro.experiments.model_card import model_card
+from neuro.experiments.networks import load_trained
 from neuro.experiments.push import push
 from neuro.experiments.run import run_training
 from neuro.experiments.spec import merged, resolve_train_spec
