@@ -76,8 +76,14 @@ def variant_costs(
             found.reasons[start + index] = _reason(table, chip, part, index, run)
         for place, values in ((found.energy_j, estimates.total_energy_j), (found.latency_s, estimates.total_latency_s)):
             if values is not None:
-                place[:, start:stop] = values
+                place[:, start:stop] = _ordered(values)
     return Costs(found.energy_j, found.latency_s, found.reasons, tuple(said))
+
+
+def _ordered(values: Floats) -> Floats:
+    """A band that holds its value, which rounding can move past an end."""
+    value, low, high = values
+    return np.stack([value, np.minimum(low, value), np.maximum(high, value)])
 
 
 def _passed_over(estimates: VariantEstimates) -> list[int]:
