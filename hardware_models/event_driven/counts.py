@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.distinct import distinct_rows
 from hardware_models.event_driven.core_allocation import Split, busiest_share, input_seen
 from hardware_models.event_driven.grouping import summed_by
 from hardware_models.event_driven.populations import Populations
@@ -218,8 +219,8 @@ def _busiest(counts: Array, start: Array, sizes: Array, filled: Array, known: Ar
     if not len(n):
         return share
     # The same layer on as many cores is worked out once, however many chips ask.
-    cases, inverse = np.unique(np.stack([n, filled[u, n]], axis=1), axis=0, return_inverse=True)
-    layer = cases[:, 0].astype(np.int64)
+    first, case = distinct_rows([n, filled[u, n]])
+    layer = n[first]
     share = share.copy()
-    share[u, n] = busiest_share(counts, start[layer], sizes[layer], cases[:, 1])[inverse.reshape(-1)]
+    share[u, n] = busiest_share(counts, start[layer], sizes[layer], filled[u, n][first])[case]
     return share

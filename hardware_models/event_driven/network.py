@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.distinct import distinct_rows
 from hardware_models.errors import InputError
 from hardware_models.event_driven.core_allocation import Split, cores_needed, place
 from hardware_models.event_driven.counts import reach
@@ -152,8 +153,8 @@ def _distinct_sizes(hw: Hardware) -> tuple[dict[str, Array], Array]:
         hw.size("mesh.rows", "laying a network on the mesh")
         hw.size("tile.cores", "laying a network on the mesh")
     columns = [np.broadcast_to(hw.size(name, "the allocation").ravel(), hw.variant_count) for name in names]
-    distinct, of_variant = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    return dict(zip(names, distinct.T, strict=True)), of_variant.reshape(-1)
+    first, of_variant = distinct_rows(columns)
+    return {name: column[first] for name, column in zip(names, columns, strict=True)}, of_variant
 
 
 def _weight_bits(table: LayerTable, groups: Populations, sizes: Mapping[str, Array]) -> Array:

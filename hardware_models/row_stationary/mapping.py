@@ -34,6 +34,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hardware_models.distinct import distinct_rows
 from hardware_models.whole_numbers import ceil_divide
 
 Array = npt.NDArray[Any]
@@ -130,15 +131,16 @@ def choose_mapping(shapes: ConvShapes, sizes: ArraySizes) -> Mapping:
         shapes, sizes: int64 arrays `[P]`. Equal rows are searched once.
     """
     columns = [getattr(item, field.name) for item in (shapes, sizes) for field in fields(item)]
-    unique, place = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)
-    found = np.zeros((len(fields(Mapping)), len(unique)), dtype=np.int64)
+    first, place = distinct_rows(columns)
+    different = np.stack([column[first] for column in columns])
+    found = np.zeros((len(fields(Mapping)), len(first)), dtype=np.int64)
     split = len(fields(ConvShapes))
-    most_e = _most_rows(ConvShapes(*unique.T[:split]), ArraySizes(*unique.T[split:]))
+    most_e = _most_rows(ConvShapes(*different[:split]), ArraySizes(*different[split:]))
     step = max(1, BLOCK_CANDIDATES // (most_e + 1))
-    for start in range(0, len(unique), step):
-        block = unique[start : start + step].T
+    for start in range(0, len(first), step):
+        block = different[:, start : start + step]
         found[:, start : start + step] = _search(ConvShapes(*block[:split]), ArraySizes(*block[split:]))
-    return Mapping(*found[:, place.reshape(-1)])
+    return Mapping(*found[:, place])
 
 
 def _most_rows(shapes: ConvShapes, sizes: ArraySizes) -> int:

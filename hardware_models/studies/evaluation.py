@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardware_models.chip import Chip, chip, load_chip
+from hardware_models.distinct import distinct_rows
 from hardware_models.engine import Execution, Run
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.studies.columns import Array, Columns
@@ -145,15 +146,15 @@ def _repeated(values: Floats, count: int) -> Floats:
 def _groups(points: Columns, names: Sequence[str]) -> Iterator[npt.NDArray[np.intp]]:
     """Yield the rows of points that are alike in `names`, and in which axes are active at all."""
     codes = [np.zeros(len(points), dtype=np.int64)]
-    for name in points.values:
+    for name, values in points.values.items():
         active = points.is_active(name)
         if name in names:
-            codes.append(np.where(active, 1 + _codes(points.values[name]), 0))
+            codes.append(np.where(active, 1 + _codes(values), 0))
         elif not active.all():
             codes.append(active.astype(np.int64))
-    _, group = np.unique(np.stack(codes), axis=1, return_inverse=True)
-    order = np.argsort(group.ravel(), kind="stable")
-    yield from np.split(order, np.flatnonzero(np.diff(group.ravel()[order])) + 1)
+    _, group = distinct_rows(codes)
+    order = np.argsort(group, kind="stable")
+    yield from np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
 
 
 def _codes(values: Array) -> npt.NDArray[np.int64]:

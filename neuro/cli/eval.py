@@ -81,13 +81,14 @@ def run(args: argparse.Namespace) -> int:
         say=lambda text: None if args.json else console.print(text, markup=False, soft_wrap=True),
         progress=True,
     )
-    document = record.model_dump(mode="json", by_alias=True)
-    if out is not None:
-        write_json(out, document)
     if args.json:
         print(record.model_dump_json(by_alias=True, indent=1))
+    else:
+        print_evaluation(record, console)
+    if out is not None:  # after it was shown, so that a full disk loses nothing
+        write_json(out, record.model_dump(mode="json", by_alias=True))
+    if args.json:
         return 0
-    print_evaluation(record, console)
     if out is not None:
         console.print(f"\nrecord: {out}", markup=False, soft_wrap=True)
     for note in record.notes:

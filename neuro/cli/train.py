@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ interrupted training goes on with --resume, on any number of processes.
 
   neuro train --list
   neuro train --config fashion-mnist-spiking
-  neuro train --config fashion-mnist-spiking --set training.epochs=3 --spike-budget 0.05
+  neuro train --config digits-spiking --set training.phases=[] --epochs 3 --spike-budget 0.05
   neuro train --resume --out runs/fashion-mnist-spiking
-  torchrun --nproc-per-node 2 -m neuro train --config cifar10-spiking --set data.name=cifar10:DIR --out DIR
+  torchrun --standalone --nproc-per-node 2 -m neuro train --config digits-spiking --out DIR
 
 neuro eval RUN tells how good the trained network is, neuro push RUN DIR packs it to be shared.
 """
@@ -36,6 +37,8 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "tensorboard": ("tensorboard",),
 }
 """Where the document has what the flags give."""
+
+_SECONDS_TO_BE_ENDED = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +74,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train, and print what came of it."""
+    try:
+        return _run(args)
+    except InputError:
+        from neuro.training.parallel import is_first_of_machine
+
+        if not is_first_of_machine():
+            # The first one is about to say the same, whereupon torchrun ends this one.
+            time.sleep(_SECONDS_TO_BE_ENDED)
+        raise
+
+
+def _run(args: argparse.Namespace) -> int:
     from neuro.cli.terminal import Terminal
     from neuro.conversion.directory import agreed_spec, default_directory
     from neuro.conversion.spec import parse_assignment, place_keywords
@@ -87,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     resume = args.resume or (was_restarted() and args.out is not None)
     if resume and args.out is None:
         raise InputError("--resume needs --out DIR, the directory of the training to continue.")
-    settings = merged(read_training(args.config), given) if args.config else given
+    settings = given if args.config is None else merged(read_training(args.config), given)
     if resume and (args.out / "spec.yaml").is_file():
         spec = agreed_spec(args.out, settings, resolve_train_spec)
     elif args.resume:

@@ -72,7 +72,7 @@ def load_dataset(
         options["image_size"] = image_size
     if augment is not None:
         if not _ENTRIES[name].takes_augment:
-            raise InputError(f"the data set {name} takes no other augmentation than its own; leave augment out.")
+            raise InputError(f"the data set {name} takes no other augmentation than its own; leave augment out (null).")
         options["augment"] = augment
     load: Callable[..., Dataset] = importlib.import_module(_ENTRIES[name].module).load
     dataset = load(_expanded(path), **options) if path else load(**options)

@@ -217,8 +217,7 @@ class _Stated(NamedTuple):
 
     def is_of(self, spec: TrainSpec, record: EvaluationRecord) -> bool:
         """Whether it was measured on the samples and at the T of a record."""
-        timesteps = 1 if spec.form == "float" else spec.model.timesteps
-        mine = _kind(record.dataset), record.samples, timesteps
+        mine = _kind(record.dataset), record.samples, trained_timesteps(spec)
         return mine == (_kind(self.dataset), self.samples, self.timesteps)
 
 

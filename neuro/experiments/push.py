@@ -114,6 +114,9 @@ def _record(run: Path) -> TrainedRecord:
 def _check_new(out: Path) -> None:
     if (out.exists() and not out.is_dir()) or (out.is_dir() and any(out.iterdir())):
         raise InputError(f"{out} already holds something; give a new folder, or an empty one.")
+    above = next(place for place in out.absolute().parents if place.exists())
+    if not above.is_dir():
+        raise InputError(f"{out} cannot be made, {above} is a file; give another folder.")
 
 
 def _shared(spec: TrainSpec) -> _Shared:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
@@ -11,6 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from hardware_models.errors import InputError
 from neuro.conversion.device import find_device
 from neuro.conversion.directory import run_directory
 from neuro.conversion.networks import load_data
@@ -85,8 +87,11 @@ def run_training(spec: TrainSpec, out: Path, *, resume: bool = False, say: Say =
         processes = stack.enter_context(processes_of_torchrun(device, spec.parallel))
         if processes.is_first:
             stack.enter_context(run_directory(out, spec, resume))
+            stack.enter_context(_log_taken_along(out, resume))
         processes.wait()
         dataset = load_data(spec)
+        if dataset.train is None or not dataset.classes:
+            raise InputError(f"{dataset.name} has no labelled images to train on; give other data with --data.")
         model = build(spec, dataset)
         if processes.is_first:
             describe(spec, dataset, model, processes, say)
@@ -106,6 +111,18 @@ def describe(spec: TrainSpec, dataset: Dataset, model: nn.Module, processes: Pro
     say(f"network: {spec.model.name} {spec.model.variant}, {spec.form}, {parameters:,} parameters")
     together = f" on {processes.count} processes, {spec.parallel}" if processes.count > 1 else ""
     say(f"train: {spec.training.epochs} epochs of {len(dataset.train or dataset.test):,} samples{together}")
+
+
+@contextmanager
+def _log_taken_along(out: Path, resume: bool) -> Iterator[None]:
+    """Work that ends before anything is worth resuming takes its log along, as `run_directory` does the rest."""
+    try:
+        yield
+    except BaseException:
+        if not resume and not any(out.glob("checkpoints/*")):
+            (out / "log.jsonl").unlink(missing_ok=True)
+            shutil.rmtree(out / "tensorboard", ignore_errors=True)
+        raise
 
 
 def _trained(

@@ -92,8 +92,18 @@ def resolve_train_spec(given: dict[str, Any], origin: str = "the settings") -> T
     except ValidationError as error:
         raise first_fault(error, origin, TrainSpec) from error
     complete_model(spec.model)
+    if spec.training.phases and spec.form != "spiking":
+        raise InputError(
+            f"{origin}: training.phases are parts at different T of a spiking network, but the form is {spec.form!r}; "
+            "set training.phases=[] and training.epochs."
+        )
     if spec.is_low_bit:
         load_recipe(spec.form)
+        if spec.parallel == "sharded":
+            raise InputError(
+                f"{origin}: form {spec.form!r} has scales that are single numbers, which cannot be sharded; give "
+                "parallel: replicated."
+            )
         if spec.model.weights is None:
             raise InputError(
                 f"{origin}: form {spec.form!r} quantizes a trained network; give it as model.weights, a run directory, "
@@ -103,10 +113,13 @@ def resolve_train_spec(given: dict[str, Any], origin: str = "the settings") -> T
 
 
 def merged(*documents: dict[str, Any]) -> dict[str, Any]:
-    """Return settings laid on top of one another."""
+    """Return settings laid on top of one another; of augmentations, which have an order, the last ones alone."""
     found: dict[str, Any] = {}
     for document in documents:
         found = merge_settings(found, document)
+        data = document.get("data")
+        if isinstance(data, dict) and "augment" in data:
+            found["data"] = {**found["data"], "augment": data["augment"]}
     return found
 
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from neuro.training.sharded_checkpoint import like
 
 
 class Average:
@@ -24,13 +27,18 @@ class Average:
         self.decay, self.steps = decay, 0
         self._of = _averaged(model)
         self.weights = {name: tensor.detach().clone() for name, tensor in self._of.items()}
+        cut = [name for name, tensor in self.weights.items() if isinstance(tensor, DTensor)]
+        # Tensors that processes hold parts of and whole ones do not go into one operator.
+        self._alike = [names for names in (cut, [name for name in self.weights if name not in cut]) if names]
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step."""
         self.steps += 1
         decay = min(self.decay, self.steps / (self.steps + 9))
-        torch._foreach_lerp_(list(self.weights.values()), [one.detach() for one in self._of.values()], 1 - decay)
+        for names in self._alike:
+            averages, current = [self.weights[name] for name in names], [self._of[name].detach() for name in names]
+            torch._foreach_lerp_(averages, current, 1 - decay)
 
     @torch.no_grad()
     def exchange(self) -> None:
@@ -60,7 +68,7 @@ class Average:
             raise ValueError("the average is of other weights")
         self.steps = steps
         for name, tensor in weights.items():
-            self.weights[name].copy_(tensor)
+            self.weights[name].copy_(like(tensor, self.weights[name]))
 
 
 def _averaged(model: nn.Module) -> dict[str, Tensor]:

@@ -25,11 +25,14 @@ class Log:
     def __init__(self, path: Path, tensorboard: Path | None = None) -> None:
         self._path = path
         self._board = None if tensorboard is None else _board(tensorboard)
-        if path.exists():
-            content = path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            if whole != content:
-                path.write_bytes(whole)
+        try:
+            if path.exists():
+                content = path.read_bytes()
+                whole = content[: content.rfind(b"\n") + 1]
+                if whole != content:
+                    path.write_bytes(whole)
+        except OSError as error:
+            raise self._fault(error) from error
 
     def write(self, event: str, step: int, values: dict[str, Any]) -> None:
         """Write an entry: what happened, at which step of the whole training, and its figures."""
@@ -38,11 +41,14 @@ class Log:
             with self._path.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise RunError(f"could not write {self._path}: {error.strerror}; make room, then --resume.") from error
+            raise self._fault(error) from error
         if self._board is not None:
             for name, value in values.items():
                 if isinstance(value, int | float):
                     self._board.add_scalar(f"{event}/{name}", value, step)
+
+    def _fault(self, error: OSError) -> RunError:
+        return RunError(f"could not write {self._path}: {error.strerror}; make room, then --resume.")
 
     def close(self) -> None:
         """Finish the files."""

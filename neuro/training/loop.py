@@ -76,7 +76,7 @@ def train(
         RunError: the loss or its gradient became NaN or infinite; the checkpoint of the last good epoch is kept.
     """
     settings, processes = settings or TrainingSettings(), processes or Processes()
-    if dataset.train is None:
+    if dataset.train is None or not dataset.classes:
         raise InputError(f"data set {dataset.name!r} has no labels to train on; use --epochs 0 to only measure.")
     torch.manual_seed(seed)
     model.to(device)
@@ -144,8 +144,10 @@ class _Training:
                 "make the last phase that of the network."
             )
         if s.channels_last:
+            if self.processes.count > 1 and self.processes.strategy == "sharded":
+                raise InputError("tensors in channels-last order cannot be sharded; set training.channels_last=false.")
             self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = Objective(self.model, s, self.teacher)
+        self.objective = Objective(self.model, s, self.teacher, self.teacher is None or _is_still(self.dataset))
         self.mix = Mix(s.mixup, s.cutmix, s.mix_probability) if s.mixup or s.cutmix else None
         self.wrapped = self.processes.wrap(_Steps(self.model), self.model, self.device)
         self.run: Callable[[Tensor], Tensor] = torch.compile(self.wrapped) if s.compile else self.wrapped
@@ -341,6 +343,12 @@ def _check_batches(samples: int, settings: TrainingSettings, processes: int) -> 
             f"the last batch has {smallest} of {samples} samples, for {processes} processes of {settings.accumulate} "
             f"parts each; choose a training.batch_size that leaves at least {parts}."
         )
+
+
+def _is_still(dataset: Dataset) -> bool:
+    """Whether the images are the same at every timestep, and not frames that T cuts a recording into."""
+    images, _ = next(dataset.test.batches(1, 2))
+    return images.stride(0) == 0
 
 
 def set_timesteps(model: nn.Module, timesteps: int) -> None:

@@ -30,12 +30,14 @@ class Objective:
         model: the network that is trained.
         settings: of the training.
         teacher: a network whose answers and layers are asked for; None for none.
+        still: whether images are the same at every timestep, so that a teacher sees them for its own T.
         budget: the budget's price, where there is a budget.
     """
 
     model: nn.Module
     settings: TrainingSettings
     teacher: nn.Module | None = None
+    still: bool = True
     budget: SpikeBudget | None = field(init=False)
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class Objective:
             if self.teacher is None:
                 raise InputError("training.distilled_layers were set without a teacher; give one, or leave them out.")
             self._layers = _Layers(self.model, self.teacher, s.distilled_layers)
+        if self.teacher is not None and not self.still:
+            self._check_frames(self.teacher)
 
     def __call__(self, run: Steps, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the loss, the logits `[T, B, K]`, and the firing rate where it is watched.
@@ -69,16 +73,28 @@ class Objective:
             loss = self.budget.priced(loss, rate)
         return loss, logits, None if rate is None else rate.detach()
 
+    def _check_frames(self, teacher: nn.Module) -> None:
+        """Refuse a teacher that would see recordings cut into another number of frames than it was trained on."""
+        wanted = {phase.timesteps for phase in self.settings.phases} or {_timesteps(self.model)}
+        if wanted != {_timesteps(teacher)}:
+            raise InputError(
+                f"the teacher has T = {_timesteps(teacher)}, but these recordings are cut into "
+                f"{' and '.join(map(str, sorted(wanted)))} frames; give a teacher of the same T."
+            )
+
     def _with_teacher(self, loss: Tensor, logits: Tensor, images: Tensor, teacher: nn.Module) -> Tensor:
         weight, layers = self.settings.distillation, self._layers
         with torch.no_grad(), layers.watching_teacher() if layers else contextlib.nullcontext():
-            static = images.stride(0) == 0  # the same image at every timestep
-            seen = images[: int(getattr(teacher, "timesteps", 1))] if static else images
+            seen = images[:1].expand(_timesteps(teacher), *images.shape[1:]) if self.still else images
             answer = teacher(seen).unsqueeze(0).float()
         loss = (1 - weight) * loss + weight * distillation(logits, answer)
         if layers is not None:
             loss = loss + self.settings.layer_distillation * layers.distance()
         return loss
+
+
+def _timesteps(network: nn.Module) -> int:
+    return int(getattr(network, "timesteps", 1))
 
 
 class _Layers:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from hardware_models.errors import InputError
+from hardware_models.errors import InputError, RunError
 from neuro.data.base import Split
 from neuro.data.sharded import sharded
 from neuro.training.synchronised_norm import restore, synchronise
@@ -73,8 +73,7 @@ class Processes:
         synchronise(model)
         if self.strategy == "replicated":
             warnings.filterwarnings("ignore", message="`broadcast_buffers` is deprecated")
-            ids = [device.index or 0] if device.type == "cuda" else None
-            return DistributedDataParallel(run, device_ids=ids, broadcast_buffers=False)
+            return DistributedDataParallel(run, broadcast_buffers=False)
         # Outputs of parts may be views, which nothing here writes into.
         warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
         for part in model.children():
@@ -94,31 +93,49 @@ def processes_of_torchrun(device: torch.device, strategy: Strategy = "replicated
     """Join the processes that torchrun started; without it, this process is alone.
 
     Raises:
-        InputError: `sharded` without torchrun, or fewer GPUs than processes on this machine.
+        InputError: `sharded` for one process, one GPU for several, or fewer GPUs than processes on this machine.
+        RunError: another process has stopped.
     """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if strategy == "sharded" and count == 1:
+        raise InputError("parallel: sharded needs several processes; start with torchrun --nproc-per-node N.")
     if "RANK" not in os.environ:
-        if strategy == "sharded":
-            raise InputError("parallel: sharded needs several processes; start with torchrun --nproc-per-node N.")
         yield Processes()
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
     if device.type == "cuda":
-        if local >= torch.cuda.device_count():
-            raise InputError(
-                f"torchrun started process {local + 1} on a machine with {torch.cuda.device_count()} GPUs; give "
-                "--nproc-per-node as many as there are."
-            )
-        torch.cuda.set_device(local)
+        _choose_gpu(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(dist.get_rank(), dist.get_world_size(), strategy)
+    except RuntimeError as error:
+        if "closed by peer" in str(error):
+            raise RunError("another process of this training has stopped; its own message says why.") from error
+        raise
     finally:
         dist.destroy_process_group()
+
+
+def _choose_gpu(device: torch.device) -> None:
+    """Take the GPU of this process's number on this machine; all processes of the machine refuse alike."""
+    here, found = int(os.environ.get("LOCAL_WORLD_SIZE", "1")), torch.cuda.device_count()
+    if device.index is not None and here > 1:
+        raise InputError(f"device {str(device)!r} is one GPU and {here} processes run here; give --device cuda.")
+    if device.index is None and here > found:
+        raise InputError(
+            f"torchrun started {here} processes on a machine with {found} GPUs; give --nproc-per-node as many as there "
+            "are."
+        )
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) if device.index is None else device.index)
 
 
 def is_first_process() -> bool:
     """Whether this is the process that speaks and writes for all that torchrun started."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def is_first_of_machine() -> bool:
+    """Whether this is the first of the processes that torchrun started on this machine."""
+    return int(os.environ.get("LOCAL_RANK", "0")) == 0
 
 
 def was_restarted() -> bool:

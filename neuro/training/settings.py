@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -51,7 +51,7 @@ class TrainingSettings(BaseModel):
             fraction of the memory, the same gradients, about one more forward pass of time.
         ema: decay, by step, of a moving average of all weights, which is what is evaluated and left; null for none.
         distillation: weight of the teacher's answers in the loss, where there is a teacher; the rest is of the labels.
-        layer_distillation: weight of the teacher's `distilled_layers` in the loss.
+        layer_distillation: weight of the teacher's `distilled_layers` in the loss, where there are any.
         distilled_layers: modules, by the name they have in both networks, whose outputs' means over T are pulled to
             the teacher's.
         spike_budget: spikes a neuron may fire in a timestep, mean over all neurons; what exceeds it costs more and
@@ -86,7 +86,7 @@ class TrainingSettings(BaseModel):
     packed_activations: bool = False
     ema: Annotated[float, Field(gt=0, lt=1)] | None = None
     distillation: float = Field(default=0.9, ge=0, le=1)
-    layer_distillation: float = Field(default=0.0, ge=0)
+    layer_distillation: float = Field(default=1.0, ge=0)
     distilled_layers: tuple[str, ...] = ()
     spike_budget: Annotated[float, Field(gt=0)] | None = None
     budget_rate: float = Field(default=0.02, gt=0)
@@ -95,14 +95,22 @@ class TrainingSettings(BaseModel):
     checkpoint_every: Annotated[int, Field(ge=1)] | None = None
     log_every: int = Field(default=10, ge=1)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _count_epochs(cls, given: Any) -> Any:
+    @model_validator(mode="after")
+    def _count_epochs(self) -> TrainingSettings:
         """The epochs are those of the phases, where there are any."""
-        if isinstance(given, dict) and given.get("phases"):
-            phases = [Phase.model_validate(phase) for phase in given["phases"]]
-            total = sum(phase.epochs for phase in phases)
-            if given.get("epochs", total) != total:
-                raise ValueError(f"{given['epochs']} epochs were given beside phases of {total}; leave out one of them")
-            return {**given, "phases": tuple(phases), "epochs": total}
-        return given
+        total = sum(phase.epochs for phase in self.phases)
+        if self.phases and "epochs" in self.model_fields_set and self.epochs != total:
+            raise ValueError(
+                f"{self.epochs} epochs were given beside phases of {total}; leave epochs out, or give phases too, "
+                "[] for none"
+            )
+        if self.phases:
+            object.__setattr__(self, "epochs", total)  # frozen for everybody else
+        return self
+
+    @model_validator(mode="after")
+    def _check_compile(self) -> TrainingSettings:
+        """Packing watches every operator as it runs, and torch compiles nothing meanwhile."""
+        if self.compile and self.packed_activations:
+            raise ValueError("compile and packed_activations exclude each other; leave out one of them")
+        return self

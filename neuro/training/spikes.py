@@ -29,7 +29,8 @@ class FiringRates:
         self._neurons = [one for one in model.modules() if isinstance(one, SpikingNeuron)]
         if not self._neurons:
             raise InputError(
-                f"a spike budget was set for a {type(model).__name__}, in which no neuron fires; leave it out."
+                f"a spike budget was set for a {type(model).__name__}, which has no spiking neurons that it could "
+                "watch; leave it out, or train form spiking."
             )
         self._spikes: list[Tensor] = []
         self._places = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Neuro, files
 
+from hardware_models.errors import RunError
 from neuro.cli import main
 
 TINY = [
@@ -73,6 +74,19 @@ def test_json_alone_and_in_a_file_of_ones_own(neuro: Neuro, trained: Path, here:
     assert (outcome.status, outcome.err) == (0, "")
     assert json.loads(outcome.out) == json.loads((here / "one.json").read_text())
     assert ((trained / "evaluation.json").read_bytes() if before else b"") == before
+
+
+def test_what_cannot_be_kept_was_shown(
+    neuro: Neuro, trained: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, document: object) -> None:
+        raise RunError(f"could not write {path}: No space left on device.")
+
+    monkeypatch.setattr("neuro.conversion.write.write_json", full)
+    outcome = neuro("eval", trained, "--profile-samples", "0")
+    assert outcome.status == 1
+    assert "No space left" in outcome.err
+    assert "Accuracy" in outcome.out
 
 
 def test_a_network_of_the_hub_is_left_as_it_is(neuro: Neuro, trained: Path, here: Path) -> None:

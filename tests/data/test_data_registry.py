@@ -53,7 +53,7 @@ def test_sizes_in_the_description_are_the_real_ones() -> None:
     [
         ("digit", ["unknown data set 'digit'", "did you mean 'digits'", "fashion-mnist", "folder"]),
         ("", ["unknown data set"]),
-        ("./photos", ["folder:PATH", "Known: cifar10, cifar100, digits"]),
+        ("./photos", ["folder:PATH", "Known: cifar10, ", "digits"]),
         ("dir:photos", ["folder:PATH"]),
         ("digits:photos", ["takes no path"]),
         ("folder", ["write folder:PATH"]),

@@ -263,6 +263,12 @@ def test_a_folder_that_holds_files_is_left_alone(runs: Path, tmp_path: Path) -> 
     assert [path.name for path in (tmp_path / "net").iterdir()] == ["mine"]
 
 
+def test_a_folder_below_a_file_is_refused_before_the_work(runs: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be made, .*file is a file; give another folder"):
+        push(runs / "float", tmp_path / "file" / "network")
+
+
 def test_an_empty_folder_is_taken(runs: Path, tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     push(runs / "float", tmp_path / "net", samples=2)

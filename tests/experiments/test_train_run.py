@@ -14,7 +14,7 @@ from hardware_models.errors import InputError, RunError
 from neuro.conversion.networks import load_data
 from neuro.experiments.networks import load_trained, quantized_network
 from neuro.experiments.run import run_training
-from neuro.experiments.spec import TrainSpec, read_training, recipe_names, resolve_train_spec
+from neuro.experiments.spec import TrainSpec, merged, read_training, recipe_names, resolve_train_spec
 from neuro.training import accuracy
 
 SMALL: dict[str, Any] = {
@@ -139,6 +139,50 @@ def test_every_shipped_training_is_a_valid_document(name: str) -> None:
     found = resolve_train_spec(given)
     assert found.title
     assert resolve_train_spec(json.loads(json.dumps(found.model_dump(mode="json", by_alias=True)))) == found
+
+
+def test_augmentations_that_are_given_replace_those_of_a_recipe() -> None:
+    recipe = read_training("fashion-mnist-spiking")
+    for augment in ({}, {"affine": [3, 0.1, 1]}, None):
+        assert merged(recipe, {"data": {"augment": augment}})["data"]["augment"] == augment
+    assert merged(recipe, {"data": {"train_limit": 5}})["data"]["augment"] == {"crop_flip": 2}
+
+
+@pytest.mark.parametrize(
+    ("phases", "said"),
+    [
+        (5, r"training\.phases was 5; input should be a valid"),
+        ([{"timesteps": 0, "epochs": 1}], r"training\.phases\.0\.timesteps was 0; "),
+        ([{"timesteps": 1, "epochs": 1}, {"epochs": 1}], r"training\.phases\.1\.timesteps was .*; field required"),
+    ],
+)
+def test_phases_that_cannot_be_are_named(phases: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resolve_train_spec({"training": {"phases": phases}})
+
+
+@pytest.mark.parametrize("form", ["float", "spike-w1"])
+def test_phases_are_of_spiking_networks(form: str) -> None:
+    with pytest.raises(InputError, match=rf"form is '{form}'; set training\.phases=\[\] and training\.epochs"):
+        spec(form=form, training={"phases": [{"timesteps": 1, "epochs": 1}]})
+
+
+def test_low_bits_are_not_sharded(parent: Path) -> None:
+    with pytest.raises(InputError, match=r"form 'w4a4' has scales .* cannot be sharded; give parallel: replicated"):
+        spec(form="w4a4", model=SMALL["model"] | {"weights": str(parent)}, parallel="sharded")
+
+
+def test_images_without_labels_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="photos has no labelled images to train on; give other data with --data"):
+        run_training(spec(data={"name": "photos"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_training_that_comes_to_nothing_takes_its_log_along(tmp_path: Path) -> None:
+    training = {"epochs": 1, "batch_size": 25, "learning_rate": 1e30, "warmup_epochs": 0, "log_every": 1}
+    with pytest.raises(RunError, match="in epoch 1, step 2"):
+        run_training(spec(form="float", training=training | {"clip_norm": None}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_training_is_refused_with_the_nearest_names() -> None:

@@ -32,13 +32,20 @@ def settings(**given: Any) -> TrainingSettings:
 
 def test_phases_count_the_epochs() -> None:
     assert TrainingSettings(phases=PHASES).epochs == 5
-    with pytest.raises(ValidationError, match="4 epochs were given beside phases of 5"):
+    assert TrainingSettings(phases=PHASES, epochs=5).epochs == 5
+    assert TrainingSettings(phases=(), epochs=4).epochs == 4
+    with pytest.raises(ValidationError, match=r"4 epochs were given beside phases of 5; .* \[\] for none"):
         TrainingSettings(phases=PHASES, epochs=4)
 
 
 def test_settings_survive_their_own_document() -> None:
     found = TrainingSettings(phases=PHASES, distilled_layers=("stage1",), ema=0.9)
     assert TrainingSettings.model_validate(found.model_dump(mode="json")) == found
+
+
+def test_what_packs_is_not_compiled() -> None:
+    with pytest.raises(ValidationError, match="compile and packed_activations exclude each other"):
+        TrainingSettings(compile=True, packed_activations=True)
 
 
 def test_each_phase_has_its_own_warmup_and_cosine() -> None:
@@ -144,7 +151,7 @@ def test_a_spike_budget_lowers_the_spikes() -> None:
 
 
 def test_a_spike_budget_without_neurons_is_refused() -> None:
-    with pytest.raises(InputError, match="spike budget was set for a PerStep, in which no neuron fires"):
+    with pytest.raises(InputError, match="spike budget was set for a PerStep, which has no spiking neurons"):
         train(PerStep(), stripes(), settings(spike_budget=0.1), progress=None)
 
 
@@ -187,6 +194,14 @@ def test_a_teachers_layers_lower_their_distance() -> None:
     assert found[0] - without[0] > found[-1] - without[-1]  # and falls
 
 
+def test_layers_that_are_named_count() -> None:
+    def loss(**given: Any) -> float:
+        teacher, model = spiking_network(seed=4), spiking_network()
+        return train(model, stripes(), settings(epochs=1, **given), progress=None, teacher=teacher)[0].loss
+
+    assert loss(distilled_layers=("stage1",)) > loss()
+
+
 def test_unknown_layers_are_refused_by_name() -> None:
     given = settings(distilled_layers=("stage9",))
     with pytest.raises(InputError, match=r"names 'stage9', which a SpikeformerV2 has not; its parts are stem, "):
@@ -223,6 +238,22 @@ def test_a_training_goes_on_within_an_epoch_bit_for_bit(tmp_path: Path, steps: i
     for one, other in zip(history, expected, strict=True):
         leave = {"seconds", "waited_seconds"}
         assert one.model_dump(exclude=leave) == pytest.approx(other.model_dump(exclude=leave))
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], tensor), name
+
+
+@pytest.mark.parametrize("steps", [3, 7, 11])
+def test_a_training_goes_on_within_any_phase_bit_for_bit(tmp_path: Path, steps: int) -> None:
+    phases = (Phase(timesteps=1, epochs=1), Phase(timesteps=2, epochs=2, learning_rate=1e-3))
+    given = settings(epochs=3, phases=phases, batch_size=8, checkpoint_every=1, evaluate_every=1)
+    whole, kept = spiking_network(), tmp_path / "kept.pt"
+    expected = train(whole, stripes(), given, progress=None)
+    with pytest.raises(KeyboardInterrupt):
+        train(spiking_network(), stopping_after(steps), given, checkpoint=kept, progress=None)
+    resumed = spiking_network(seed=8)
+    history = train(resumed, stripes(), given, checkpoint=kept, resume=True, progress=None)
+    assert [one.timesteps for one in history] == [1, 2, 2]
+    assert [one.loss for one in history] == pytest.approx([one.loss for one in expected])
     for name, tensor in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], tensor), name
 

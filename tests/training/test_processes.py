@@ -15,8 +15,12 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed.fsdp import fully_shard
+from toys import spiking_network, stripes
 
 from hardware_models.errors import InputError
+from neuro.training import TrainingSettings, train
+from neuro.training.average import Average
 from neuro.training.parallel import Processes, processes_of_torchrun
 from neuro.training.sharded_checkpoint import load_sharded, save_sharded
 from neuro.training.synchronised_norm import restore, synchronise
@@ -182,6 +186,78 @@ def test_sharded_is_refused_for_one_process() -> None:
         processes_of_torchrun(torch.device("cpu"), "sharded"),
     ):
         pass
+
+
+def test_sharded_is_refused_for_one_process_of_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    with (
+        pytest.raises(InputError, match="sharded needs several processes"),
+        processes_of_torchrun(torch.device("cpu"), "sharded"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "said"),
+    [
+        ("cuda:1", 4, "device 'cuda:1' is one GPU and 4 processes run here; give --device cuda"),
+        ("cuda", 2, "torchrun started 4 processes on a machine with 2 GPUs"),
+    ],
+)
+def test_every_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, said: str) -> None:
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(InputError, match=said), processes_of_torchrun(torch.device(device)):
+        pass
+
+
+def test_tensors_in_channels_last_order_are_not_sharded() -> None:
+    settings = TrainingSettings(channels_last=True)
+    with pytest.raises(InputError, match=r"cannot be sharded; set training\.channels_last=false"):
+        train(spiking_network(), stripes(64), settings, progress=None, processes=Processes(0, 2, "sharded"))
+
+
+def _averages(rank: int, port: int, folder: str) -> None:
+    """One process's part of an average of a sharded layer, saved and read again."""
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port), "RANK": str(rank), "WORLD_SIZE": "2"}
+    dist.init_process_group("gloo")
+    model = nn.Sequential(nn.Linear(3, 5), nn.BatchNorm1d(5))
+    nn.init.zeros_(model[0].weight)
+    fully_shard(model[0])
+    average = Average(model, 0.5)
+    with torch.no_grad():
+        model[0].weight.add_(1.0)
+        model[1].running_mean.add_(2.0)
+    average.update()  # the first step keeps 1 / 10
+    processes = Processes(rank, 2, "sharded")
+    save_sharded(Path(folder) / "kept", 1, average.state_dict(), processes)
+    again = Average(model, 0.5)
+    again.load_state_dict(load_sharded(Path(folder) / "kept"))
+    weight = again.weights["0.weight"].full_tensor()
+    torch.save({"weight": weight, "mean": again.weights["1.running_mean"]}, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_a_sharded_network_has_an_average_too(tmp_path: Path) -> None:
+    mp.start_processes(_averages, (_free_port(), str(tmp_path)), nprocs=2, start_method="spawn")
+    for rank in range(2):
+        found = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        torch.testing.assert_close(found["weight"], torch.full((5, 3), 0.9))
+        torch.testing.assert_close(found["mean"], torch.full((5,), 1.8))
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_said_once(tmp_path: Path) -> None:
+    done = neuro_train(tmp_path / "run", "--set", "training.batch_size=0", processes=2)
+    assert done.returncode != 0
+    assert done.stderr.count("training.batch_size was 0") == 1
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").touch()
+    done = neuro_train(tmp_path / "run", processes=2)
+    assert done.stderr.count("already holds files") == 1
+    assert "by peer" not in done.stderr
 
 
 def test_a_sharded_checkpoint_is_what_was_saved(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from toys import PerStep, TwoParameters, striped_images, stripes
 
+from hardware_models.errors import InputError
 from neuro.training import TrainingSettings, train
 from neuro.training.losses import distillation
 
@@ -83,6 +85,43 @@ def test_a_teacher_is_left_as_it_was() -> None:
     train(PerStep(), stripes(), TrainingSettings(**ONE_STEP), progress=None, teacher=Given())
     assert all(bool((value == before[name]).all()) for name, value in teacher.state_dict().items())
     assert not teacher.training
+
+
+class Frames(PerStep):
+    """Notes how many timesteps it was shown."""
+
+    def __init__(self, timesteps: int) -> None:
+        super().__init__()
+        self.timesteps, self.shown = timesteps, set[int]()  # type: ignore[misc]
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shown.add(len(images))
+        return super().forward(images)
+
+
+@pytest.mark.parametrize("wanted", [1, 4])
+def test_a_teacher_sees_still_images_for_its_own_t(wanted: int) -> None:
+    teacher = Frames(wanted)
+    phases = [{"timesteps": 1, "epochs": 1}, {"timesteps": 3, "epochs": 1}]
+    settings = TrainingSettings(**ONE_STEP | {"epochs": 2, "mixup": 0.5}, phases=phases)
+    train(PerStep(), stripes(), settings, progress=None, teacher=teacher)
+    assert teacher.shown == {wanted}
+
+
+def test_a_teacher_of_recordings_has_to_have_their_t() -> None:
+    data = stripes()
+    for split in (data.train, data.test):
+        batches = split.batches  # type: ignore[union-attr]
+
+        def frames(*args: Any, batches: Any = batches, **named: Any) -> Iterator[tuple[Tensor, Tensor]]:
+            return ((images.clone(), labels) for images, labels in batches(*args, **named))
+
+        split.batches = frames  # type: ignore[union-attr,method-assign]
+    teacher = Frames(3)
+    train(PerStep(), data, TrainingSettings(**ONE_STEP), progress=None, teacher=teacher)
+    assert teacher.shown == {3}
+    with pytest.raises(InputError, match="the teacher has T = 1, but these recordings are cut into 3 frames"):
+        train(PerStep(), data, TrainingSettings(**ONE_STEP), progress=None, teacher=Frames(1))
 
 
 @pytest.mark.slow
