@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Terminal()
     request = _request(args)
-    out = evaluation_file(args.network, args.out)
+    out = evaluation_file(args.network, args.out, args.data)
     record = evaluate(
         args.network,
         request,

@@ -89,15 +89,18 @@ def evaluate(
     return record
 
 
-def evaluation_file(name: str, out: Path | None) -> Path | None:
+def evaluation_file(name: str, out: Path | None, data: str | None = None) -> Path | None:
     """Return where the record goes: `out`, else into the run directory; None for a network that was packed to share.
+
+    On other `data` than the training's the record is `evaluation-DATA.json`.
 
     Raises:
         InputError: `out` is a folder, or lies in none.
     """
     if out is None:
         folder = network_folder(name)
-        return None if name.startswith(PREFIX) or (folder / CARD).is_file() else folder / "evaluation.json"
+        ending = f"-{data.partition(':')[0]}" if data else ""
+        return None if name.startswith(PREFIX) or (folder / CARD).is_file() else folder / f"evaluation{ending}.json"
     if out.is_dir() or not out.absolute().parent.is_dir():
         what = "is a folder" if out.is_dir() else "lies in no folder"
         raise InputError(f"--out {out} {what}; give a file to write in a folder that exists.")

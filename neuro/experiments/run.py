@@ -149,6 +149,7 @@ def _trained(
             teacher=teacher_of(spec, dataset),
             processes=processes,
             log=log,
+            subject={"form": spec.form, **spec.model.model_dump(mode="json", exclude={"weights"})},
         )
     finally:
         if log is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def train(
     teacher: nn.Module | None = None,
     processes: Processes | None = None,
     log: Log | None = None,
+    subject: Mapping[str, Any] | None = None,
 ) -> list[EpochRecord]:
     """Train `model` in place on `dataset.train` and evaluate it on `dataset.test`.
 
@@ -67,6 +68,7 @@ def train(
         teacher: a network whose answers the loss asks for too (`settings.distillation`); left in evaluation mode.
         processes: that train together, each with this call; None for this one alone.
         log: told of every epoch and, now and then, of a step.
+        subject: what is trained, as plain data; a checkpoint of another subject is not resumed, though it may fit.
 
     Returns:
         One record an epoch.
@@ -82,7 +84,9 @@ def train(
     model.to(device)
     if teacher is not None:
         teacher.to(device).eval()
-    run = _Training(model, dataset, settings, torch.device(device), seed, checkpoint, teacher, processes, log)
+    run = _Training(
+        model, dataset, settings, torch.device(device), seed, checkpoint, teacher, processes, log, subject or {}
+    )
     if resume:
         run.restore()
     epochs = range(len(run.history), settings.epochs)
@@ -129,6 +133,7 @@ class _Training:
     teacher: nn.Module | None = None
     processes: Processes = field(default_factory=Processes)
     log: Log | None = None
+    subject: Mapping[str, Any] = field(default_factory=dict)
     history: list[EpochRecord] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -331,7 +336,7 @@ class _Training:
         """What must be equal for a resumed training to be the same training."""
         without_effect = {"evaluate_every", "packed_activations", "compile", "checkpoint_every", "log_every"}
         settings = self.settings.model_dump(mode="json", exclude=without_effect)
-        return {**settings, "seed": self.seed, "samples": len(self.split)}
+        return {**settings, **self.subject, "seed": self.seed, "samples": len(self.split)}
 
 
 def _check_batches(samples: int, settings: TrainingSettings, processes: int) -> None:

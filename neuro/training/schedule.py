@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from neuro.training.settings import TrainingSettings
+from neuro.training.settings import Phase, TrainingSettings
 
 
 def warmup_cosine(step: int, total_steps: int, warmup_steps: int, peak: float, end: float) -> float:
@@ -36,21 +36,23 @@ class Schedule:
 
     def timesteps_at(self, epoch: int) -> int:
         """Return T in `epoch` (from 0)."""
-        return self._phase(epoch)[0]
+        return self._phase(epoch)[1].timesteps
 
     def learning_rate(self, epoch: int, step: int) -> float:
         """Return the rate of a step of an epoch, both from 0."""
         s = self.settings
-        _, first, epochs, peak = self._phase(epoch)
-        within = (epoch - first) * self.steps_per_epoch + step
-        warmup = round(s.warmup_epochs * self.steps_per_epoch)
-        return warmup_cosine(within, epochs * self.steps_per_epoch, warmup, peak, s.min_learning_rate)
+        first, phase = self._phase(epoch)
+        peak = s.learning_rate if phase.learning_rate is None else phase.learning_rate
+        warmup = s.warmup_epochs if phase.warmup_epochs is None else phase.warmup_epochs
+        within, total = ((one * self.steps_per_epoch) for one in (epoch - first, phase.epochs))
+        warmup_steps = round(warmup * self.steps_per_epoch)
+        return warmup_cosine(within + step, total, warmup_steps, peak, s.min_learning_rate)
 
-    def _phase(self, epoch: int) -> tuple[int, int, int, float]:
-        """T, the first epoch, the number of epochs and the peak rate of the phase that `epoch` is in."""
+    def _phase(self, epoch: int) -> tuple[int, Phase]:
+        """The first epoch of the phase that `epoch` is in, and the phase."""
         first = 0
         for phase in self.settings.phases:
             if epoch < first + phase.epochs:
-                return phase.timesteps, first, phase.epochs, phase.learning_rate or self.settings.learning_rate
+                return first, phase
             first += phase.epochs
-        return self.timesteps, 0, self.settings.epochs, self.settings.learning_rate
+        return 0, Phase(timesteps=self.timesteps, epochs=max(1, self.settings.epochs))

@@ -14,6 +14,7 @@ class Phase(BaseModel):
         timesteps: T of the network meanwhile.
         epochs: passes over the training split; the learning rate warms up and falls within them.
         learning_rate: peak rate; null takes the training's.
+        warmup_epochs: of linear warm-up; null takes the training's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -21,6 +22,7 @@ class Phase(BaseModel):
     timesteps: int = Field(ge=1)
     epochs: int = Field(ge=1)
     learning_rate: float | None = Field(default=None, gt=0)
+    warmup_epochs: float | None = Field(default=None, ge=0)
 
 
 class TrainingSettings(BaseModel):

@@ -198,3 +198,11 @@ def test_a_document_of_another_kind_is_refused() -> None:
 def test_an_unknown_key_is_named() -> None:
     with pytest.raises(InputError, match=r"training\.epoch\b"):
         resolve_train_spec({"training": {"epoch": 3}})
+
+
+def test_a_checkpoint_of_another_subject_is_not_resumed(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run_training(spec(form="float"), out)
+    (out / "training.json").unlink()
+    with pytest.raises(InputError, match=r"was trained with other settings \(form"):
+        run_training(spec(form="spiking"), out, resume=True)

@@ -58,6 +58,13 @@ def test_each_phase_has_its_own_warmup_and_cosine() -> None:
             assert schedule.learning_rate(epoch, step) == pytest.approx(expected)
 
 
+def test_a_phase_can_warm_up_in_its_own_way() -> None:
+    phases = ({"timesteps": 1, "epochs": 4}, {"timesteps": 2, "epochs": 2, "warmup_epochs": 0})
+    schedule = Schedule(TrainingSettings(phases=phases, learning_rate=0.1, warmup_epochs=2), 10, 2)
+    assert schedule.learning_rate(0, 0) == pytest.approx(0.1 / 20)
+    assert schedule.learning_rate(4, 0) == pytest.approx(0.1)
+
+
 def test_a_network_is_trained_at_the_t_of_each_phase() -> None:
     seen = []
 
