@@ -75,6 +75,7 @@ FLOORS = [
     {"coding", "evaluation"},
     {"conversion", "bench"},
     {"experiments"},
+    {"studies"},
     {"cli"},
 ]
 """The rooms of `neuro`, lowest first: a room imports only from itself and from lower floors."""
