@@ -81,9 +81,10 @@ def compiles(network: nn.Module, x: Tensor, *_: object) -> bool:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     network.train()
     compiled(x).square().mean().backward()
-    network.eval()
+    # With random weights a deep network of few bits turns an error of 1e-6 into one of 0.3; double precision tips none.
+    wide = copy.deepcopy(network).eval().double()
     with torch.no_grad():
-        return torch.allclose(compiled(x), network(x), rtol=1e-3, atol=1e-4)
+        return torch.allclose(torch.compile(wide, fullgraph=True, backend="aot_eager")(x.double()), wide(x.double()))
 
 
 def copies(network: nn.Module, x: Tensor, *_: object) -> bool:
@@ -100,11 +101,10 @@ def runs_in_inference_mode(network: nn.Module, x: Tensor, *_: object) -> bool:
 
 
 def saves(network: nn.Module, x: Tensor, model: nn.Module, recipe: str) -> bool:
+    again = quant.quantize(model, recipe, torch.randn_like(x))  # other samples give other ranges
     with torch.no_grad():
-        other = copy.deepcopy(model)
-        for parameter in other.parameters():
+        for parameter in again.parameters():
             parameter.mul_(0.5)
-    again = quant.quantize(other, recipe, x)
     again.load_state_dict(network.state_dict())
     return same(again, network, x)
 

@@ -15,8 +15,9 @@ def at_rates(workload: Workload, timesteps: int | None = None, scale: float = 1.
 
         density'_t = scale mean_t(density_t),   ACs' = ACs sum(density') / sum(density),   MACs' = MACs T' / T
 
-    Spikes keep their form and their share of each channel; layers outside of time stay as they are. With T' <= T and a
-    scale of 1, `Workload.until` tells what was measured instead.
+    Spikes keep their form and their share of each channel; layers outside of time stay as they are, and so does what
+    the first layer reads, unless a neuron fires it: that is the network's input. With T' <= T and a scale of 1,
+    `Workload.until` tells what was measured instead.
 
     Args:
         workload: a measured spiking network.
@@ -31,7 +32,10 @@ def at_rates(workload: Workload, timesteps: int | None = None, scale: float = 1.
         raise InputError(f"{wanted} timesteps hold no spikes; give at least 1.")
     if not (math.isfinite(scale) and scale > 0):
         raise InputError(f"rates cannot be multiplied by {scale}; give a number above 0.")
-    layers = tuple(_layer(layer, workload.timesteps, wanted, scale) for layer in workload.layers)
+    entry = _entry(workload)
+    layers = tuple(
+        _layer(layer, workload.timesteps, wanted, 1.0 if layer.name == entry else scale) for layer in workload.layers
+    )
     found = workload.model_copy(update={"timesteps": wanted, "layers": layers})
     found._arrays = {
         key: np.rint(np.repeat(counts.mean(axis=0, keepdims=True) * scale, wanted, axis=0)).astype(np.int64)
@@ -52,6 +56,13 @@ def at_firing_rate(workload: Workload, rate: float, timesteps: int | None = None
     if not own > 0:
         raise InputError(f"{workload.name!r} fires no spikes; give a network that was measured while spiking.")
     return at_rates(workload, timesteps, rate / own)
+
+
+def _entry(workload: Workload) -> str | None:
+    """The name of the layer that reads the network's input; None where a neuron stands before it."""
+    first = next(workload.synaptic_layers(), None)
+    fired = {name for neuron in workload.neuron_layers() for name in neuron.consumers}
+    return None if first is None or first.name in fired else first.name
 
 
 def _layer(layer: Layer, measured: int, timesteps: int, scale: float) -> Layer:

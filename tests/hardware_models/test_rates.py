@@ -56,6 +56,15 @@ def test_what_is_outside_of_time_stays() -> None:
     assert layer(found, "classifier") == last
 
 
+def test_pixels_do_not_fire() -> None:
+    given = network(0.2, 0.4)
+    stem = layer(given, "stem")
+    pixels = operand("input", "integer", 8, (1.0, 1.0))
+    integer = stem.model_copy(update={"operands": (pixels, *stem.operands[1:])})
+    found = at_rates(given.model_copy(update={"layers": (integer, *given.layers[1:])}), 3, 2.0)
+    assert layer(found, "stem").operand("input").density == (1.0,) * 3
+
+
 def test_a_rate_is_that_of_the_neurons() -> None:
     assert at_firing_rate(network(0.2, 0.4), 0.1, timesteps=3).firing_rate == pytest.approx(0.1)
 
