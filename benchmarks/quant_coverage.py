@@ -11,15 +11,18 @@ from __future__ import annotations
 import argparse
 import copy
 import pickle
+import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 import quant
 from neuro.sources import load_source
+from quant.export import export_safetensors, load_quantized
 
 HOSTS = (
     "resnet18 deit_tiny_patch16_224 convnext_tiny convit_tiny crossvit_9_240 tnt_s_patch16_224 inception_v4 "
@@ -101,12 +104,16 @@ def runs_in_inference_mode(network: nn.Module, x: Tensor, *_: object) -> bool:
 
 
 def saves(network: nn.Module, x: Tensor, model: nn.Module, recipe: str) -> bool:
-    again = quant.quantize(model, recipe, torch.randn_like(x))  # other samples give other ranges
+    again = quant.quantize(model, recipe, x)
+    other = copy.deepcopy(model)
     with torch.no_grad():
-        for parameter in again.parameters():
+        for parameter in (*again.parameters(), *other.parameters()):
             parameter.mul_(0.5)
     again.load_state_dict(network.state_dict())
-    return same(again, network, x)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.safetensors"
+        export_safetensors(network, path, x)
+        return same(again, network, x) and same(load_quantized(path, other.eval()), network, x)
 
 
 def same(one: nn.Module, other: nn.Module, x: Tensor) -> bool:

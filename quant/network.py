@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Final, NamedTuple
 
 import torch
@@ -70,6 +72,29 @@ class QuantizedNetwork(nn.Module):
     def quantizers(self) -> dict[str, Quantizer]:
         """Return the quantizers by the names that `operators` uses."""
         return every(self.layers)
+
+    def get_extra_state(self) -> Tensor:
+        """Return what tells the quantizers apart from others', for the state dict: a digest of their kinds."""
+        kinds = sorted(
+            (name, type(one).__name__, one.bits, *one.limits(), sorted(one.state_dict()))
+            for name, one in self.quantizers().items()
+        )
+        digest = hashlib.sha256(json.dumps(kinds).encode()).digest()
+        return torch.tensor(list(digest[:8]), dtype=torch.uint8)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Refuse tensors of a network whose quantizers are of other kinds, where the same codes mean other values.
+
+        Which values are never negative is seen in the samples that a network is quantized with.
+
+        Raises:
+            InputError: they are.
+        """
+        if not torch.equal(torch.as_tensor(state).cpu(), self.get_extra_state()):
+            raise InputError(
+                "the state is of a network with quantizers of other kinds, which other samples or weights lead to; "
+                "quantize with the same, or keep the network by quant.export.export_safetensors and load_quantized."
+            )
 
     def bits(self) -> int:
         """Return how many bits the weights and other tensors take: quantized ones their width, others 32 a number.

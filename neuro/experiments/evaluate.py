@@ -29,7 +29,7 @@ Say = Callable[[str], None]
 TOLERANCE: Final = 0.05
 """Percentage points up to which an accuracy is the one that was stated; it may have been rounded."""
 
-_PARENT: Final = "network.layers.network."
+_PARENT: Final = "layers.network."
 """Where a low-bit network holds the tensors of its parent."""
 
 

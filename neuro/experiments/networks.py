@@ -17,6 +17,7 @@ from neuro.experiments.spec import TrainSpec, resolve_train_spec
 from neuro.hub import SPEC, WEIGHTS, is_folder, network_folder, weights_file
 from neuro.weights import load_weights
 from quant import quantize
+from quant.export import load_quantized
 from quant.network import QuantizedNetwork
 from quant.observe import initialise
 
@@ -59,6 +60,7 @@ def build(spec: TrainSpec, dataset: Dataset) -> nn.Module:
     """
     weights = None if spec.model.weights is None else _starting_weights(spec)
     if spec.is_low_bit:
+        assert weights is not None  # checked where the document was read
         return _quantized(spec, dataset, weights)
     model = build_float_parent(spec, dataset) if spec.form == "float" else build_spiking(spec, dataset)
     if weights is not None:
@@ -76,11 +78,10 @@ def _starting_weights(spec: TrainSpec) -> Path:
     return weights_file(name)
 
 
-def _quantized(spec: TrainSpec, dataset: Dataset, weights: Path | None) -> nn.Module:
-    """The parent, quantized by the recipe, its ranges from training images."""
+def _quantized(spec: TrainSpec, dataset: Dataset, weights: Path) -> nn.Module:
+    """The trained parent, quantized by the recipe, its ranges from training images."""
     parent = build_float_parent(spec, dataset)
-    if weights is not None:
-        load_weights(weights, parent)
+    load_weights(weights, parent)
     split = dataset.train or dataset.test
     images, _ = next(split.batches(min(_CALIBRATION_SAMPLES, len(split)), 1, shuffle_seed=spec.seed))
     network = quantize(SingleImages(parent).eval(), spec.form, images[0], timesteps=spec.model.timesteps)
@@ -102,8 +103,12 @@ def load_trained(name: str, dataset: Dataset | None = None) -> Trained:
     spec = resolve_train_spec(read_settings(folder / SPEC), str(folder / SPEC))
     spec = spec.model_copy(update={"model": spec.model.model_copy(update={"weights": None})})
     data = dataset or load_data(spec)
-    model = _quantized(spec, data, None) if spec.is_low_bit else build(spec, data)
-    load_weights(folder / WEIGHTS, model)
+    if spec.is_low_bit:
+        parent = SingleImages(build_float_parent(spec, data)).eval()
+        model: nn.Module = TimeFirst(load_quantized(folder / WEIGHTS, parent))
+    else:
+        model = build(spec, data)
+        load_weights(folder / WEIGHTS, model)
     return Trained(folder, spec, model.eval())
 
 

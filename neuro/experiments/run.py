@@ -26,6 +26,7 @@ from neuro.training import train
 from neuro.training.log import Log
 from neuro.training.parallel import Processes, processes_of_torchrun
 from neuro.weights import save_tensors
+from quant.export import export_safetensors
 
 SCHEMA: Final = "neuro.trained/1"
 
@@ -99,9 +100,21 @@ def run_training(spec: TrainSpec, out: Path, *, resume: bool = False, say: Say =
         record = _record(spec, dataset, model, history, processes)
         tensors = whole_tensors(model)
         if processes.is_first:
-            save_tensors(out / WEIGHTS, tensors, {"form": spec.form, "model": record.model})
+            _write_weights(out / WEIGHTS, spec, dataset, model, tensors)
             write_json(out / "training.json", record.model_dump(mode="json", by_alias=True))
     return record
+
+
+def _write_weights(
+    path: Path, spec: TrainSpec, dataset: Dataset, model: nn.Module, tensors: dict[str, torch.Tensor]
+) -> None:
+    """Write the trained network's tensors; with those of a quantized one goes what its quantizers are."""
+    network = quantized_network(model)
+    if network is None:
+        save_tensors(path, tensors, {"form": spec.form, "model": f"{spec.model.name} {spec.model.variant}"})
+    else:
+        images, _ = next(dataset.test.batches(2, 1))
+        export_safetensors(network.cpu(), path, images[0])
 
 
 def describe(spec: TrainSpec, dataset: Dataset, model: nn.Module, processes: Processes, say: Say) -> None:
