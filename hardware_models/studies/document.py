@@ -12,21 +12,25 @@ space:
   constraints: ["hardware.array.rows * hardware.array.cols <= 512"]
 objectives: {energy_j: minimise, latency_s: minimise}
 method: {kind: screen}
+
+An objective can be a formula over axes, what is evaluated, and formulas before it:
+`places: {minimise: "hardware.array.rows * hardware.array.cols"}`. Files of the software side lie in `software.folder`;
+where that is not given, in the folder of the study's file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from hardware_models.errors import InputError, unknown_name
 from hardware_models.shipped import shipped_configs
-from hardware_models.studies.pareto import Sense
+from hardware_models.studies.pareto import SIGNS, Sense
 from hardware_models.studies.space import Space
-from hardware_models.yaml_files import validated
+from hardware_models.yaml_files import read_yaml, validated
 
 SCHEMA: Final = "neuro.study/1"
 
@@ -73,7 +77,7 @@ class StudyDocument(_Section):
         software: who answers for networks, by `kind`, and what that one needs.
         chip: the chip, where it is no axis.
         space: axes and constraints, see `Space`.
-        objectives: what is wanted, by name: `minimise` or `maximise`.
+        objectives: what is wanted, by name: `minimise` or `maximise`, or one of them with a formula.
         method: how the space is searched.
         bands: how uncertainty is carried.
     """
@@ -85,9 +89,35 @@ class StudyDocument(_Section):
     software: dict[str, Any]
     chip: str | None = None
     space: dict[str, Any]
-    objectives: Annotated[dict[str, Sense], Field(min_length=1)]
+    objectives: Annotated[dict[str, Sense | dict[Sense, str]], Field(min_length=1)]
     method: Method = Field(default_factory=Method)
     bands: Bands = Field(default_factory=Bands)
+
+    @field_validator("objectives", mode="before")
+    @classmethod
+    def _senses_or_formulas(cls, given: Any) -> Any:
+        """Told here in plain words; of two shapes pydantic would tell what each of them misses."""
+        for name, entry in given.items() if isinstance(given, dict) else ():
+            sense = next(iter(entry)) if isinstance(entry, dict) and len(entry) == 1 else entry
+            formula = entry[sense] if isinstance(entry, dict) and sense is not entry else ""
+            if not isinstance(sense, str) or sense not in SIGNS or not isinstance(formula, str):
+                raise ValueError(
+                    f"objective {name!r} is {entry!r}; give minimise, maximise, or one with a formula, as in "
+                    "{minimise: 'a * b'}"
+                )
+        return given
+
+    @property
+    def senses(self) -> dict[str, Sense]:
+        """Objectives by name, `minimise` or `maximise`."""
+        return {
+            name: next(iter(entry)) if isinstance(entry, dict) else entry for name, entry in self.objectives.items()
+        }
+
+    @property
+    def formulas(self) -> dict[str, str]:
+        """Texts of the objectives that are formulas, by name."""
+        return {name: next(iter(entry.values())) for name, entry in self.objectives.items() if isinstance(entry, dict)}
 
     def read_space(self) -> Space:
         """Return the space that the document describes."""
@@ -117,22 +147,31 @@ def study_path(name: str) -> Path:
     raise unknown_name("study", name, study_names())
 
 
-def read_study(path: Path) -> StudyDocument:
+def read_study(path: Path, settings: Mapping[str, Any] | None = None) -> StudyDocument:
     """Read the file of a study.
+
+    Args:
+        path: the file.
+        settings: values that take the place of the file's, by dotted key, such as `method.evaluations`.
 
     Raises:
         InputError: it is missing, no YAML, of another schema, or its content does not fit.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give the YAML file of a study.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    found = data.get("schema") if isinstance(data, dict) else None
-    if found != SCHEMA:
-        raise InputError(f"{path} has schema {found!r}; expected a study of schema {SCHEMA!r}.")
-    return validated(StudyDocument, data, str(path))
+    data = read_yaml(path, "study", SCHEMA)
+    for key, value in (settings or {}).items():
+        data = _with(data, key, value)
+    document = validated(StudyDocument, data, str(path))
+    folder = path.parent / str(document.software.get("folder", ""))
+    return document.model_copy(update={"software": {**document.software, "folder": str(folder.resolve())}})
+
+
+def _with(data: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return `data` with `value` at the dotted `key`; names with dots of their own, such as axes, stand in the file."""
+    first, _, rest = key.partition(".")
+    section = data.get(first, {})
+    if rest and not isinstance(section, Mapping):
+        raise InputError(f"{key} cannot be set, because {first} is {section!r}; set {first} as a whole.")
+    return {**data, first: _with(section, rest, value) if rest else value}
 
 
 def _folder() -> Path:

@@ -1,5 +1,7 @@
 """Rules about axes, such as `array.rows * array.columns <= 65536`, evaluated on whole columns at once.
 
+A formula is the same without the comparison: `array.rows * array.columns`, a number.
+
 The language: comparisons (also chained), `and or not`, `+ - * / // % **`, `min max abs`, `in [..]`, numbers, quoted
 text, `True False`, and names. Everything else is refused when the rule is read, with its position. A chain of names
 joined by dots is one name (`pass.overhead`; words of Python may stand in it), never a part of a shorter one.
@@ -64,6 +66,28 @@ class Expression:
                 f"rule {self.text!r} cannot be evaluated at a point ({error}); guard it, as in 'x == 0 or 1 / x < 9'."
             ) from error
         return held
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A number that was read and checked.
+
+    Attributes:
+        text: as it was written.
+        names: that it reads, in order of appearance.
+        evaluate: the number on columns of those names, numbers as float64.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    evaluate: Evaluate = field(compare=False, repr=False)
+
+    def __call__(self, columns: Mapping[str, Array]) -> npt.NDArray[np.float64]:
+        """Return the number, `[N]`, for `columns` `[N]` of its names; NaN where it is not finite (1 / 0)."""
+        read = {name: _operand(columns[name]) for name in self.names}
+        with np.errstate(all="ignore"):  # what has no value is told row by row
+            found = np.asarray(self.evaluate(read), dtype=np.float64)
+        return np.where(np.isfinite(found), found, np.nan)
 
 
 def _operand(values: Array) -> Array:

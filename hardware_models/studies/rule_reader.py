@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 import numpy as np
 
 from hardware_models.errors import InputError, unknown_name
-from hardware_models.studies.expressions import LARGEST_WHOLE, Array, Evaluate, Expression, Kind, Term
+from hardware_models.studies.expressions import LARGEST_WHOLE, Array, Evaluate, Expression, Formula, Kind, Term
 
 _QUOTED_OR_DOTTED = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|(?<![\w.])[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)+""", re.DOTALL
@@ -49,16 +49,36 @@ def read_rule(text: str, terms: Mapping[str, Term]) -> Expression:
         InputError: it is no rule of this language, reads an unknown name or none, or compares what cannot be
             compared; the message names the position, counted from 1.
     """
+    part, names = _read(text, terms)
+    if part.kind != "truth":
+        raise InputError(f"rule {text!r} is a {part.kind}; expected a condition such as 'a <= 8', so compare it.")
+    if not names:
+        raise InputError(f"rule {text!r} reads no name, so it holds everywhere or nowhere; name an axis or drop it.")
+    return Expression(text, names, part.run)
+
+
+def read_quantity(text: str, terms: Mapping[str, Term]) -> Formula:
+    """Return the number that `text` makes of the names in `terms`.
+
+    Raises:
+        InputError: as `read_rule`; it is a condition or text, or reads no name.
+    """
+    part, names = _read(text, terms)
+    if part.kind != "number":
+        raise InputError(f"formula {text!r} is a {part.kind}; expected a number such as 'a * b', so mend it.")
+    if not names:
+        raise InputError(f"formula {text!r} reads no name, so it is the same everywhere; name an axis or drop it.")
+    return Formula(text, names, part.run)
+
+
+def _read(text: str, terms: Mapping[str, Term]) -> tuple[_Part, tuple[str, ...]]:
+    """Return what was read, and the names in it."""
     reader = _Reader(text, terms)
     try:
         part = reader.read()
     except RecursionError as error:
         raise InputError(f"rule {text[:40]!r}... is nested too deeply; split it into several rules.") from error
-    if part.kind != "truth":
-        raise InputError(f"rule {text!r} is a {part.kind}; expected a condition such as 'a <= 8', so compare it.")
-    if not reader.names:
-        raise InputError(f"rule {text!r} reads no name, so it holds everywhere or nowhere; name an axis or drop it.")
-    return Expression(text, tuple(reader.names), part.run)
+    return part, tuple(reader.names)
 
 
 @dataclass(frozen=True)

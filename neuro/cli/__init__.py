@@ -26,6 +26,7 @@ COMMANDS = {
     "audit": "what became of every operator of a converted network",
     "energy": "what a run, a workload or a model costs on chips, or under a named convention",
     "chips": "the chips that costs can be estimated for; show one, check one of your own",
+    "study": "search networks, algorithms and chips together; the front of what they cost",
     "validate": "how wrong the hardware models are, against silicon and other simulators",
     "export": "write a low-bit network as QONNX, QCDQ, a torch.export program, packed or as safetensors",
     "report": "make the report of a run again: an HTML page, Markdown, CSV or JSON",
