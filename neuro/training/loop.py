@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -170,20 +170,24 @@ class _Training:
         self.model.train()
         first, sums = self.position.step, self.position.sums
         rate = self.schedule.learning_rate(epoch, first)
-        for index, (images, labels) in enumerate(self._batches(epoch, timesteps, first, sums), first):
-            started = time.perf_counter()
-            rate = self._set_learning_rate(epoch, index)
-            try:
-                loss = self._step(images, labels, epoch, index, sums)
-            except _NotFiniteError as error:
-                raise RunError(self._diverged(f"{error} in epoch {epoch + 1}, step {index + 1}")) from error
-            sums.seconds += time.perf_counter() - started
-            report(loss)
-            self.position.step = index + 1
-            self._keep_within_epoch(epoch, index, loss, rate)
+        # Closed whatever happens: the thread that reads ahead must not outlive an interrupted training.
+        with contextlib.closing(self._batches(epoch, timesteps, first, sums)) as batches:
+            for index, (images, labels) in enumerate(batches, first):
+                started = time.perf_counter()
+                rate = self._set_learning_rate(epoch, index)
+                try:
+                    loss = self._step(images, labels, epoch, index, sums)
+                except _NotFiniteError as error:
+                    raise RunError(self._diverged(f"{error} in epoch {epoch + 1}, step {index + 1}")) from error
+                sums.seconds += time.perf_counter() - started
+                report(loss)
+                self.position.step = index + 1
+                self._keep_within_epoch(epoch, index, loss, rate)
         self._end_epoch(epoch, timesteps, rate, sums)
 
-    def _batches(self, epoch: int, timesteps: int, first: int, sums: Sums) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(
+        self, epoch: int, timesteps: int, first: int, sums: Sums
+    ) -> Generator[tuple[Tensor, Tensor], None, None]:
         """This process's part of the batches of an epoch, from `first` on; the time that they are waited for counts."""
         seed = self.seed * 100_003 + epoch
         later = {"start": first} if first else {}

@@ -34,9 +34,9 @@ def test_the_default_is_named_after_the_run_and_numbered(
     spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert default_directory(spec) == Path("runs/spikeformer_v2-tiny-t2-digits")
+    assert default_directory(spec.directory_name) == Path("runs/spikeformer_v2-tiny-t2-digits")
     Path("runs/spikeformer_v2-tiny-t2-digits").mkdir(parents=True)
-    assert default_directory(spec) == Path("runs/spikeformer_v2-tiny-t2-digits-2")
+    assert default_directory(spec.directory_name) == Path("runs/spikeformer_v2-tiny-t2-digits-2")
 
 
 def test_made_with_the_request_in_it(spec: RunSpec, tmp_path: Path) -> None:

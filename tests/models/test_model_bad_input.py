@@ -27,7 +27,7 @@ def test_unknown_model() -> None:
 def test_unknown_variant() -> None:
     with pytest.raises(InputError, match=r"unknown variant of spikeformer_v2 '13m'; did you mean .*'15m'"):
         _create("spikeformer_v2", "13m")
-    with pytest.raises(InputError, match=r"Known: 15m, 31m, 55m, 8m, tiny"):
+    with pytest.raises(InputError, match=r"Known: 0\.4m, 15m, 31m, 55m, 5m, 8m, tiny"):
         architecture("spikeformer_v2").variant("huge")
 
 

@@ -452,5 +452,5 @@ def test_every_parameter_learns() -> None:
 
 def test_registry_knows_the_model() -> None:
     assert "spikeformer_v2" in model_names()
-    assert set(architecture("spikeformer_v2").variants) == {"tiny", "8m", "15m", "31m", "55m"}
+    assert set(architecture("spikeformer_v2").variants) == {"tiny", "0.4m", "5m", "8m", "15m", "31m", "55m"}
     assert architecture("spikeformer_v2").default_attention == "sdsa3"
