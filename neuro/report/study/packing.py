@@ -53,10 +53,12 @@ class Column:
     Attributes:
         values: `[N]` numbers, truth values or words; None, or NaN, where a point has none.
         bits: significant bits that are enough.
+        whole: whether they are whole numbers, which are never rounded below single precision.
     """
 
     values: Array
     bits: int = _FULL
+    whole: bool = False
 
 
 def pack(columns: Iterable[Column], exact: Array, budget: int = BUDGET) -> Packed:
@@ -91,7 +93,7 @@ def _packed(columns: list[Column], exact: Array, bits: int) -> Packed:
             continue
         described.append({"kind": "floats"})
         single = np.asarray(column.values, dtype="<f4")
-        kept = np.where(exact, single, _rounded(single, min(bits, column.bits)))
+        kept = np.where(exact, single, _rounded(single, _FULL if column.whole else min(bits, column.bits)))
         streams.append(np.ascontiguousarray(kept.astype("<f4").view("u1").reshape(-1, 4).T).tobytes())
     return Packed(_stream(b"".join(streams)), described, bits)
 

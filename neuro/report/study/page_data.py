@@ -31,8 +31,8 @@ def pack_points(points: StudyPoints) -> tuple[Packed, list[str], str]:
     index into `STATES`), `front` (2 on the nominal front, 1 on the robust one only) and `reason`.
     """
     columns: dict[str, Column] = {}
-    for name in points.results.points.values:
-        columns[f"axis {name}"] = Column(_with_gaps(points, name))
+    for name, values in points.results.points.values.items():
+        columns[f"axis {name}"] = Column(_with_gaps(points, name), whole=values.dtype.kind == "i")
     for name, (value, low, high) in points.results.objectives.items():
         columns[f"value {name}"] = Column(value)
         if not (np.array_equal(low, value, equal_nan=True) and np.array_equal(high, value, equal_nan=True)):
@@ -43,7 +43,7 @@ def pack_points(points: StudyPoints) -> tuple[Packed, list[str], str]:
     front[points.nominal] = 2
     reasons, reason = np.unique(points.results.reason.astype(str), return_inverse=True)
     columns["state"] = Column(np.array([STATES.index(state) for state in points.results.state.tolist()]))
-    columns["front"], columns["reason"] = Column(front), Column(reason.ravel())
+    columns["front"], columns["reason"] = Column(front), Column(reason.ravel(), whole=True)
     return pack(columns.values(), front > 0), list(columns), pack_text({"reasons": reasons.tolist()})
 
 
