@@ -1,7 +1,9 @@
 """The page of a study against the numbers of its file."""
 
+import base64
 import json
 import re
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -18,6 +20,7 @@ from hardware_models.studies.software import GivenNetworks
 from hardware_models.studies.space import Space
 from hardware_models.studies.store import Store
 from neuro.report.study import write_pdf, write_report
+from neuro.report.study.packing import MANTISSAS, Column, pack
 from neuro.report.study.page import render
 from neuro.report.study.points import limit, read_points
 
@@ -51,7 +54,7 @@ def test_every_point_is_on_the_page(made):
             np.testing.assert_allclose(columns[f"high {name}"], high, rtol=2**-16)
     assert [STATES[state] for state in columns["state"]] == held.state.tolist()
     reasons = json.loads(unpacked(page, "texts"))["reasons"]
-    assert [reasons[place] for place in columns["reason"]] == held.reason.tolist()
+    assert [reasons[int(place)] for place in columns["reason"]] == held.reason.tolist()
 
 
 def test_the_fronts_are_those_of_comparing_every_pair(made):
@@ -118,9 +121,11 @@ def test_a_hundred_thousand_points_stay_below_5_mb():
     axes = {f"axis{i}": random.random(count) for i in range(4)}
     value = 10.0 ** random.uniform(-9, -1, (2, count))
     ends = value * random.uniform(0.3, 1, (2, count)), value * random.uniform(1, 3, (2, count))
-    objectives = {name: np.stack([value[i], ends[0][i], ends[1][i]]) for i, name in enumerate(["energy_j", "latency_s"])}
+    names = ["energy_j", "latency_s"]
+    objectives = {name: np.stack([value[i], ends[0][i], ends[1][i]]) for i, name in enumerate(names)}
     words = np.full(count, "", dtype=object)
-    results = Results(Columns(axes), objectives, np.full(count, "done", dtype=object), words, random.random(count), words)
+    done = np.full(count, "done", dtype=object)
+    results = Results(Columns(axes), objectives, done, words, random.random(count), words)
 
     class Held:
         objectives = dict.fromkeys(("energy_j", "latency_s"), "minimise")
@@ -140,6 +145,19 @@ def test_a_study_without_any_evaluated_point_is_said_to_have_none(tmp_path):
     page = write_report(write_study(tmp_path / "points.study", random_results(20, left=1.0))).read_text()
     assert "No point of the study could be evaluated" in page
     assert header_of(page)["front"] == []
+
+
+def test_what_does_not_fit_is_rounded_but_for_whole_numbers_and_the_front():
+    values, whole = np.linspace(1, 2, 3000), np.arange(100_001, 103_001)
+    front = np.arange(3000) == 7
+    packed = pack([Column(values), Column(whole, whole=True), Column(values, bits=16)], front, budget=1)
+    assert packed.bits == min(MANTISSAS)
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(packed.text)), dtype="u1").reshape(3, 4, 3000)
+    found = np.ascontiguousarray(planes.transpose(0, 2, 1)).view("<f4")[:, :, 0]
+    np.testing.assert_allclose(found[0], values, rtol=2**-12)
+    assert np.abs(found[0] / values - 1).max() > 2**-14
+    assert found[0][7] == np.float32(values[7])
+    assert found[1].tolist() == whole.tolist()
 
 
 class Tags(HTMLParser):
