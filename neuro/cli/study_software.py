@@ -11,7 +11,11 @@ from hardware_models.errors import unknown_name
 from hardware_models.studies.software import Software
 from hardware_models.studies.study import software_of as given_software
 
-SOFTWARE: dict[str, str] = {}
+SOFTWARE: dict[str, str] = {
+    "profiled": "neuro.studies.profiled:ProfiledNetworks.from_document",
+    "calibrated": "neuro.studies.calibrated:CalibratedNetworks.from_document",
+    "trained": "neuro.studies.trained:TrainedNetworks.from_document",
+}
 """Kinds besides `given`, by name: where to find what makes one of its section and folder, as `module.path:name`."""
 
 

@@ -9,7 +9,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,6 +19,9 @@ from hardware_models.studies.software import Answer, Band
 from hardware_models.workload import Workload
 
 SCHEMA: Final = "neuro.network-cache/1"
+_NO_SETTINGS: Final = ("kind", "folder", "cache")
+"""Keys of `software` that say who answers and where files lie, and change no network."""
+
 Document = TypeVar("Document", bound=BaseModel)
 
 
@@ -45,6 +48,11 @@ class CachedNetworks(ABC):
 
     def __init__(self, settings: Mapping[str, Any], cache: Path) -> None:
         self._settings, self._cache = dict(settings), cache
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], folder: Path) -> Self:
+        """Return the side that `software` of a study describes; networks go to its `cache`, `studies/networks` else."""
+        return cls(document, Path(str(document.get("cache", "studies/networks"))))
 
     @abstractmethod
     def make(self, point: Mapping[str, Any], folder: Path) -> tuple[Workload, dict[str, Band]]:
@@ -96,7 +104,7 @@ def settings_of(kind: type[Document], document: Mapping[str, Any]) -> Document:
     Raises:
         InputError: an unknown key, or a value that does not fit.
     """
-    given = {key: value for key, value in document.items() if key != "kind"}
+    given = {key: value for key, value in document.items() if key not in _NO_SETTINGS}
     try:
         return kind.model_validate(given)
     except ValidationError as error:

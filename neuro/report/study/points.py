@@ -22,7 +22,7 @@ Indices = npt.NDArray[np.intp]
 MOST_POINTS: Final = 100_000
 """Points on the page; of a larger study the fronts are drawn, and points of the rest that are chosen at random."""
 
-_NUMBER = re.compile(r"(?<![A-Za-z_.\d])-?\d[\d,_]*(\.\d+)?(e[+-]?\d+)?")
+_NUMBER = re.compile(r"(?<![A-Za-z_.\d])-?\d+([,_]\d+)*(\.\d+)?(e[+-]?\d+)?")
 
 
 @dataclass(frozen=True, eq=False)

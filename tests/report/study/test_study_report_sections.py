@@ -36,7 +36,7 @@ def test_components_and_layers_add_up(name, table):
     made = layer_energy(found)
     assert sum(map(sum, made.components.values())) == pytest.approx(found.total_energy_j[0])
     assert set(made.layers) <= set(found.names)
-    if made.latency_s is not None and found.chip.engine != "event_driven":
+    if made.latency_s is not None and found.chip.engine not in ("event_driven", "crossbar"):  # whose layers overlap
         assert sum(made.latency_s) == pytest.approx(found.total_latency_s[0])
 
 

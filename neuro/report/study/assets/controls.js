@@ -1,10 +1,9 @@
 // The form: which dimensions are drawn, and which values are let through.
 function buildControls() {
   const options = (list) => list.map((one) => element("option", { value: one.id }, one.isObjective ? one.label : `${one.label} (axis)`));
-  const numeric = study.dimensions.filter((one) => one.isObjective || !one.values);
-  for (const [name, list] of [["x", [...study.objectives, ...numeric.filter((one) => !one.isObjective)]], ["y", [...study.objectives, ...numeric.filter((one) => !one.isObjective)]], ["colour", study.dimensions]]) {
+  const places = [...study.objectives, ...study.axes.filter((one) => !one.values || one === view.x)];
+  for (const [name, list] of [["x", places], ["y", places], ["colour", study.dimensions]]) {
     const select = byId(`choose-${name}`);
-    if (name !== "colour" && !list.includes(view[name])) list.push(view[name]);
     select.replaceChildren(...options(list));
     select.value = view[name].id;
     select.addEventListener("change", () => {

@@ -66,9 +66,10 @@ function refresh() {
   refreshFronts();
 }
 
+// A point where the axis is inactive passes.
 function passes(value, filter) {
-  if (filter.among) return filter.among.has(value);
-  return Number.isNaN(value) || (value >= filter.low && value <= filter.high);
+  if (Number.isNaN(value)) return true;
+  return filter.among ? filter.among.has(value) : value >= filter.low && value <= filter.high;
 }
 
 function inBox(row) {
