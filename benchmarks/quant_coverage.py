@@ -84,8 +84,9 @@ def compiles(network: nn.Module, x: Tensor, *_: object) -> bool:
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     network.train()
     compiled(x).square().mean().backward()
+    network.eval()
     # With random weights a deep network of few bits turns an error of 1e-6 into one of 0.3; double precision tips none.
-    wide = copy.deepcopy(network).eval().double()
+    wide = copy.deepcopy(network).double()
     with torch.no_grad():
         return torch.allclose(torch.compile(wide, fullgraph=True, backend="aot_eager")(x.double()), wide(x.double()))
 

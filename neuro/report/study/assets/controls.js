@@ -63,5 +63,7 @@ function readFilters() {
 function tellCounts() {
   const robust = view.selected.filter((row) => view.isFront[row]).length, nominal = view.selected.filter((row) => view.isFront[row] === 2).length;
   const selected = view.narrowed ? `${count(view.selected.length)} selected; ` : "";
-  byId("shown").textContent = `${selected}${count(view.passing.length)} of ${count(study.count)} points pass the filters. ${view.narrowed ? "Selected" : "Among them"}: ${count(nominal)} on the front, ${count(robust)} on the robust front.`;
+  const whole = Object.values(study.header.counts).reduce((sum, one) => sum + one, 0);
+  const drawnOf = whole > study.count ? ` on this page, of ${count(whole)} in the study,` : "";
+  byId("shown").textContent = `${selected}${count(view.passing.length)} of ${count(study.count)} points${drawnOf} pass the filters. ${view.narrowed ? "Selected" : "Among them"}: ${count(nominal)} on the front, ${count(robust)} on the robust front.`;
 }
