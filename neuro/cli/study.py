@@ -29,6 +29,7 @@ Search a space of networks, algorithms and chips, and read the front of what the
   neuro study run studies/NAME --resume
   neuro study show studies/NAME [--robust]
   neuro study export studies/NAME front.csv --front
+  neuro study report studies/NAME                              a page to explore, offline
   neuro study compare studies/ONE studies/OTHER
 
 The trials of a search open with: optuna-dashboard studies/NAME/points.optuna.log
@@ -128,6 +129,27 @@ def _export(args: argparse.Namespace) -> None:
     print(f"{count} points: {args.file}")
 
 
+def _declare_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("study", metavar="STUDY", help="the folder of a study, or its name under studies/")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="the page (report.html in the study's folder)")
+    parser.add_argument("--pdf", metavar="FILE", type=Path, help="print it too, by Chromium")
+    parser.add_argument(
+        "--point", metavar="N", type=int, action="append", default=[], help="work out this point's layers too"
+    )
+
+
+def _report(args: argparse.Namespace) -> None:
+    from neuro.report.study import write_pdf, write_report
+
+    file = _file(args.study)
+    with Store.open(file, write=False) as store:
+        section = store.document.get("software", {})
+    software = software_of(str(section.get("kind", "given")))(section, Path(str(section.get("folder", ""))))
+    print(f"report: {write_report(file, args.out, software, args.point)}")
+    if args.pdf is not None:
+        print(f"pdf: {write_pdf(args.out or file.with_name('report.html'), args.pdf)}")
+
+
 def _declare_compare(parser: argparse.ArgumentParser) -> None:
     for name in ("one", "other"):
         parser.add_argument(name, metavar=name.upper(), help="the folder of a study, or its name under studies/")
@@ -176,6 +198,7 @@ ACTIONS: Final[
     "run": (_run, "evaluate the points of a study, or search among them", _declare_run),
     "show": (_show, "print the front of a study", _declare_show),
     "export": (_export, "write the points of a study as CSV or Parquet", _declare_export),
+    "report": (_report, "make the page of a study, to explore in a browser", _declare_report),
     "compare": (_compare, "compare the fronts of two studies", _declare_compare),
     "list": (_list, "list the shipped studies, and those under studies/", _declare_list),
 }
@@ -202,10 +225,14 @@ class _Subcommand(argparse.ArgumentParser):
 
 def _opened(given: str) -> Store:
     """Open the study in a folder, of a name under studies/, or in a file."""
+    return Store.open(_file(given), write=False)
+
+
+def _file(given: str) -> Path:
     path = Path(given)
     if not path.exists() and (STUDIES / given).is_dir():
         path = STUDIES / given
-    return Store.open(path / POINTS if path.is_dir() else path, write=False)
+    return path / POINTS if path.is_dir() else path
 
 
 def _counts(store: Store) -> str:
