@@ -131,7 +131,7 @@ def test_two_studies_are_compared(study: Path, neuro: Neuro) -> None:
         (["run", "array.yaml", "--set", "method.kind"], "write --set key=value"),
         (["run", "array.yaml", "--set", "method.kind=[1"], "is not a YAML value"),
         (["run", "array.yaml", "--set", "method.kid=screen"], "unknown key 'kid'; did you mean 'kind'"),
-        (["run", "array.yaml", "--set", "software.kind=profiled"], "unknown kind of software side 'profiled'"),
+        (["run", "array.yaml", "--set", "software.kind=guessed"], "unknown kind of software side 'guessed'"),
         (["run", "array.yaml", "--worker", "2"], "unknown argument '--worker'; did you mean '--workers'"),
         (["run"], "required: NAME|FILE|DIR; see neuro study run --help"),
         (["walk"], "invalid choice: 'walk'"),
