@@ -7,14 +7,17 @@ from typing import Final
 
 import numpy as np
 
-from hardware_models.studies.evaluation import Evaluation
+from hardware_models.studies.columns import Columns
+from hardware_models.studies.results import Results
 from hardware_models.studies.store import Store
 
 BLOCK: Final = 65536
 """Points of the grid at once."""
 
 
-def screen(store: Store, evaluate: Evaluation, report: Callable[[int], object] = lambda done: None) -> int:
+def screen(
+    store: Store, evaluate: Callable[[Columns], Results], report: Callable[[int], object] = lambda done: None
+) -> int:
     """Evaluate every point of the store's space that it does not hold yet, and return how many were new.
 
     A block is in the file when it has been reported; a process that is killed loses the block under way.

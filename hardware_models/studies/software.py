@@ -34,15 +34,17 @@ class Answer:
 
 
 class Software(Protocol):
-    """Answers for networks.
+    """Answers for networks."""
 
-    Attributes:
-        axes: names of the axes that it reads, without `software.`.
-        figures: names of the figures that every answer has.
-    """
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Names of the axes that it reads, without `software.`."""
+        ...
 
-    axes: tuple[str, ...]
-    figures: tuple[str, ...]
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """Names of the figures that every answer has."""
+        ...
 
     def answer(self, point: Mapping[str, Any]) -> Answer:
         """Return the network at `point`, the active axes that it reads by name.

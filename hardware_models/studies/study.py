@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import yaml
 
@@ -124,13 +124,13 @@ def run(study: Study, workers: int | str = 1, report: Callable[[int], object] = 
         if len(failed):
             store.add(evaluate(failed.points))
         if method.kind == "screen":
-            screen(store, cast(Evaluation, evaluate), report)  # it is only called
+            screen(store, evaluate, report)
         else:
             search(store, evaluate, method, study.folder / TRIALS, report)
 
 
 def _given(section: Mapping[str, Any], folder: Path) -> Software:
-    return cast(Software, GivenNetworks.from_document(section, folder))
+    return GivenNetworks.from_document(section, folder)
 
 
 def _evaluation(document: StudyDocument, space: Space, software_of: SoftwareOf) -> Evaluate:

@@ -19,7 +19,7 @@ from neuro.conversion.spec import RunSpec, merge_settings, read_settings, valida
 
 _DOCUMENTS = (
     *("spec.yaml", "recipe.yaml", "environment.json", "conversion.json", "estimate.json", "chips.json", "report.html"),
-    *("workload*.json", "workload*.npz", "weights*.safetensors"),
+    *("workload*.json", "workload*.npz", "weights*.safetensors", "log.jsonl", "tensorboard/events.*"),
 )
 
 
@@ -107,7 +107,7 @@ def _take_away(path: Path, new: list[Path]) -> None:
     for pattern in _DOCUMENTS:
         for file in path.glob(pattern):
             file.unlink()
-    for folder in [path / "checkpoints", *new]:
+    for folder in [path / "checkpoints", path / "tensorboard", *new]:
         with contextlib.suppress(OSError):  # somebody else's file lies in it, or it was never made
             folder.rmdir()
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, Literal
 
@@ -88,7 +87,6 @@ def run_training(spec: TrainSpec, out: Path, *, resume: bool = False, say: Say =
         processes = stack.enter_context(processes_of_torchrun(device, spec.parallel))
         if processes.is_first:
             stack.enter_context(run_directory(out, spec, resume))
-            stack.enter_context(_log_taken_along(out, resume))
         processes.wait()
         dataset = load_data(spec)
         if dataset.train is None or not dataset.classes:
@@ -124,18 +122,6 @@ def describe(spec: TrainSpec, dataset: Dataset, model: nn.Module, processes: Pro
     say(f"network: {spec.model.name} {spec.model.variant}, {spec.form}, {parameters:,} parameters")
     together = f" on {processes.count} processes, {spec.parallel}" if processes.count > 1 else ""
     say(f"train: {spec.training.epochs} epochs of {len(dataset.train or dataset.test):,} samples{together}")
-
-
-@contextmanager
-def _log_taken_along(out: Path, resume: bool) -> Iterator[None]:
-    """Work that ends before anything is worth resuming takes its log along, as `run_directory` does the rest."""
-    try:
-        yield
-    except BaseException:
-        if not resume and not any(out.glob("checkpoints/*")):
-            (out / "log.jsonl").unlink(missing_ok=True)
-            shutil.rmtree(out / "tensorboard", ignore_errors=True)
-        raise
 
 
 def _trained(

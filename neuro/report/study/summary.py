@@ -41,9 +41,9 @@ def finding(points: StudyPoints, named: Named) -> list[str]:
         f"in every objective; with the uncertainty of the figures {_count(len(points.robust))} cannot be ruled out."
     ]
     for name, sense in points.senses.items():
-        values = points.results.objectives[name][0]
-        row = int(np.nanargmin(values) if sense == "minimise" else np.nanargmax(values))
-        found.append(_best(points, named, name, row))
+        on_front = points.results.objectives[name][0][points.nominal]  # of equally good points those that lie there
+        place = np.argmin(on_front) if sense == "minimise" else np.argmax(on_front)
+        found.append(_best(points, named, name, int(points.nominal[place])))
     return found
 
 
